@@ -1,0 +1,81 @@
+"""Settings from the environment: one frozen class per neighbour, read once when a process starts."""
+
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_FROZEN = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+class KafkaSettings(BaseSettings):
+    """Where Kafka is."""
+
+    model_config = _FROZEN
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma between them.")
+
+
+class RedisSettings(BaseSettings):
+    """Where the live feature store is."""
+
+    model_config = _FROZEN
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis address, with user and password where it has them."
+    )
+
+
+class ElasticsearchSettings(BaseSettings):
+    """Where the index of everything is."""
+
+    model_config = _FROZEN
+    elasticsearch_url: str = Field("http://127.0.0.1:9200", description="Elasticsearch address.")
+    elasticsearch_username: str | None = Field(None, description="User that may write; none where security is off.")
+    elasticsearch_password: SecretStr | None = Field(None, description="Its password.")
+
+
+class ShopSettings(BaseSettings):
+    """What is particular to the shop."""
+
+    model_config = _FROZEN
+    shop_currency: str = Field(
+        "EUR", min_length=3, max_length=3, description="The shop's currency (ISO 4217); events in another are refused."
+    )
+
+
+class PathSettings(BaseSettings):
+    """Where files lie."""
+
+    model_config = _FROZEN
+    model_dir: Path = Field(Path(".ebb/models"), description="The trained model and those before it.")
+    history_dir: Path = Field(Path(".ebb/history"), description="Events as Parquet, partitioned by date.")
+
+
+class LogSettings(BaseSettings):
+    """How to log."""
+
+    model_config = _FROZEN
+    log_format: str = Field("text", pattern="^(text|json)$", description="`text` for people, `json` for machines.")
+
+
+ALL: tuple[type[BaseSettings], ...] = (
+    KafkaSettings,
+    RedisSettings,
+    ElasticsearchSettings,
+    ShopSettings,
+    PathSettings,
+    LogSettings,
+)
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def read(settings: type[S]) -> S:
+    """These settings from the environment. A wrong one ends the process with its variable's name and the reason."""
+    try:
+        return settings()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            print(f"{str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
+        raise SystemExit(78) from None
