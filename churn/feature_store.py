@@ -6,7 +6,7 @@ by when they are to be rescored (epoch milliseconds).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -28,7 +28,8 @@ local applied = redis.call('HGET', KEYS[1], 'applied')
 if applied then
   local partition, offset = string.match(applied, '^(%d+):(%d+)$')
   if partition ~= ARGV[1] then
-    return redis.error_reply('WRONGPARTITION ' .. KEYS[1] .. ' was kept by partition ' .. partition .. ', now by ' .. ARGV[1])
+    return redis.error_reply(
+      'WRONGPARTITION ' .. KEYS[1] .. ' was kept by partition ' .. partition .. ', now by ' .. ARGV[1])
   end
   if tonumber(offset) >= tonumber(ARGV[2]) then return 0 end
 end
@@ -117,9 +118,9 @@ def _as_customer(raw: Mapping[bytes, bytes]) -> Customer | None:
     return Customer(readable, _parse_kept(raw.get(_STATE), raw.get(_APPLIED)))
 
 
-def connect(url: str, timeout_s: float = 10.0) -> "redis.Redis[bytes]":
+def connect(url: str, timeout_s: float = 10.0) -> redis.Redis:
     """A client that never hides an outage: no retry, no silent reconnect within a call."""
-    client: redis.Redis[bytes] = redis.Redis.from_url(
+    client: redis.Redis = redis.Redis.from_url(
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
     )
     return client
@@ -128,7 +129,7 @@ def connect(url: str, timeout_s: float = 10.0) -> "redis.Redis[bytes]":
 class RedisFeatureStore:
     """The live feature store. Every method raises `StoreUnavailable` when Redis is away or refuses."""
 
-    def __init__(self, client: "redis.Redis[bytes]") -> None:
+    def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._write_if_newer = client.register_script(_WRITE_IF_NEWER)
 
@@ -157,7 +158,7 @@ class RedisFeatureStore:
     def write_cards(self, cards: Sequence[CardWrite]) -> None:
         pipeline = self._client.pipeline(transaction=False)
         for card in cards:
-            pipeline.hset(customer_key(card.customer_id), mapping=dict(card.fields))
+            pipeline.hset(customer_key(card.customer_id), mapping=cast(dict[Any, Any], card.fields))
             pipeline.zadd(DUE, {card.customer_id: card.due_ms})
             if card.risk is None:
                 pipeline.zrem(RANKING, card.customer_id)

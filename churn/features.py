@@ -214,7 +214,12 @@ def _merged(known: Profile | None, said: Profile | None, is_latest: bool) -> Pro
     if known is None or said is None:
         return said or known
     first, second = (said, known) if is_latest else (known, said)
-    return Profile(*(one if one is not None else other for one, other in zip(first, second, strict=True)))
+    return Profile(
+        second.age if first.age is None else first.age,
+        second.gender if first.gender is None else first.gender,
+        second.location if first.location is None else first.location,
+        second.signup_ms if first.signup_ms is None else first.signup_ms,
+    )
 
 
 def _add_to_sessions(tally: Tally, at_ms: int) -> None:
@@ -335,7 +340,7 @@ def feature_row(state: State, as_of: datetime) -> FeatureRow:
     as_of_ms = epoch_ms(as_of)
     if state.summary.events and as_of_ms < state.summary.last_at_ms:
         raise ValueError(
-            f"as_of {as_of.isoformat()} lies before events that are settled already: replay the history up to it instead"
+            f"as_of {as_of.isoformat()} lies before settled events: replay the history up to that moment instead"
         )
     tally = thaw(state.summary)
     for entry in state.recent:

@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The purchase lines that share an order id. Money in minor units; `refund` may exceed the value, it is capped when read."""
+    """The purchase lines that share an order id. Money in minor units; `refund` is capped only when it is read."""
 
     key: int
     at_ms: int
@@ -119,7 +119,7 @@ class _Fields(msgspec.Struct):
     profile: Profile | None = None
 
 
-class Summary(_Fields, frozen=True, array_like=True):
+class Summary(_Fields, frozen=True, array_like=True):  # type: ignore[misc] # a rule of dataclasses, not of msgspec
     """Everything before `State.settled_ms`, folded in order of time. Money in minor units, times in epoch milliseconds.
 
     `past_*` hold the orders that have left `orders` (older than the longest window, or beyond its bound);
@@ -169,7 +169,7 @@ def pack(state: State) -> bytes:
 
 
 def unpack(packed: bytes) -> State:
-    """The state in these bytes. Raises `InvalidState` when another version of the fold wrote them or they are damaged."""
+    """The state in these bytes. Raises `InvalidState` when another fold version wrote them or they are damaged."""
     if packed[:1] != _PLAIN[:1]:
         written_by = packed[0] if packed else None
         raise InvalidState(
