@@ -1,0 +1,109 @@
+"""An Elasticsearch node of the trimmed distribution, which refuses to run as root and has no `GET /`."""
+
+import http.client
+import json
+import os
+import pwd
+from pathlib import Path
+
+from stack import downloads, ports, programs
+from stack.ports import HOST
+from stack.service import Service
+
+ELASTICSEARCH_JVM = """\
+-Xms{heap}
+-Xmx{heap}
+-XX:+UseG1GC
+-XX:+ExitOnOutOfMemoryError
+-Djava.io.tmpdir=${{ES_TMPDIR}}
+-Dorg.apache.lucene.store.MMapDirectory.sharedArenaMaxPermits=1
+"""
+
+# Only to the console, which is the service's log file: the default also writes four rolling files.
+ELASTICSEARCH_LOGGING = """\
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] %marker%m%consoleException%n
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+"""
+
+
+class ElasticsearchServer(Service):
+    """One Elasticsearch node without security, reachable from this machine only."""
+
+    name = "elasticsearch"
+    default_port = 9200
+    heap = "512m"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    @property
+    def _configuration(self) -> Path:
+        return self.directory / "config"
+
+    @property
+    def _temporary(self) -> Path:
+        return self.directory / "tmp"
+
+    def prepare(self) -> None:
+        for directory in (self.data_directory, self._configuration, self._temporary):
+            directory.mkdir(exist_ok=True)
+        settings = {
+            "cluster.name": "ebb",
+            "node.name": "ebb",
+            "discovery.type": "single-node",
+            "network.host": HOST,
+            "http.port": str(self.port),
+            "transport.port": str(ports.free_port()),
+            "path.data": str(self.data_directory),
+            "path.logs": str(self.directory / "logs"),
+            "xpack.security.enabled": "false",
+            # A developer's full disk is no reason to refuse writes.
+            "cluster.routing.allocation.disk.threshold_enabled": "false",
+            **self.settings,
+        }
+        yaml = "".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items())
+        (self._configuration / "elasticsearch.yml").write_text(yaml)
+        (self._configuration / "jvm.options").write_text(ELASTICSEARCH_JVM.format(heap=self.heap))
+        (self._configuration / "log4j2.properties").write_text(ELASTICSEARCH_LOGGING)
+
+    def command(self) -> list[str]:
+        return [*_as_nobody(), str(downloads.elasticsearch_home() / "bin" / "elasticsearch")]
+
+    def environment(self) -> dict[str, str]:
+        own = {
+            "ES_JAVA_HOME": str(programs.java().home),
+            "ES_PATH_CONF": str(self._configuration),
+            "ES_TMPDIR": str(self._temporary),
+        }
+        return {name: value for name, value in os.environ.items() if name not in {"ES_JAVA_OPTS", "JAVA_HOME"}} | own
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
+        try:
+            connection.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def _as_nobody() -> list[str]:
+    """The words before a command that must not run as root; none if we are not root.
+
+    `nobody` keeps one right of root's, to pass the permissions of files: the data and the cache lie in directories of
+    root's, often closed to others, and neither their permissions nor the list of users are ours to change.
+    """
+    if os.geteuid() != 0:
+        return []
+    nobody = pwd.getpwnam("nobody")
+    only = "-all,+dac_override"
+    rights = [f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}"]
+    user = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+    # access(2) asks without the rights of a non-root user unless this bit is set; Java asks by access(2).
+    return [programs.program("setpriv"), *user, *rights, "--securebits=+no_setuid_fixup"]
