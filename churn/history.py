@@ -6,16 +6,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from churn.events import Event
+from churn.events import Event, EventSchema
 
 _event: Final = cast(Callable[..., Event], Event)  # the columns stand in the order of the fields
 ROWS_PER_FILE_SET: Final = 200_000
-_FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in msgspec.structs.fields(Event))  # type: ignore[type-var]
+_FIELDS: Final = tuple(EventSchema.model_fields)
 _TYPES: Final[dict[str, Any]] = {
     "occurred_at": pa.timestamp("ms", tz="UTC"),
     "price": pa.float64(),
