@@ -143,7 +143,7 @@ class Reason(StrEnum):
     NAIVE_TIME = "naive_time"
     FUTURE_TIME = "future_time"
     UNKNOWN_CURRENCY = "unknown_currency"
-    INVALID_ROW = "invalid_row"
+    WRONG_PARTITION = "wrong_partition"
 
 
 class InvalidEvent(ValueError):

@@ -59,6 +59,23 @@ class LogSettings(BaseSettings):
     log_format: str = Field("text", pattern="^(text|json)$", description="`text` for people, `json` for machines.")
 
 
+class StreamProcessorSettings(BaseSettings):
+    """How a stream processor works."""
+
+    model_config = _FROZEN
+    stream_group: str = Field("stream-processor", description="Consumer group that shares the partitions.")
+    stream_group_instance_id: str = Field(
+        "worker-1", description="Name of this worker, another for each; a restart under it causes no rebalance."
+    )
+    stream_hold_acks_s: float = Field(
+        10.0, ge=0, description="Seconds between a write to Redis and its commit; more than Redis can lose in a crash."
+    )
+    stream_flush_interval_s: float = Field(0.05, gt=0, description="Seconds between two writes to Redis.")
+    stream_max_customers: int = Field(200_000, ge=1, description="Customers whose state is kept in memory.")
+    stream_web_bind: str = Field("127.0.0.1", description="Address of the health page.")
+    stream_web_port: int = Field(6066, ge=1, le=65535, description="Port of the health page, /healthz.")
+
+
 ALL: tuple[type[BaseSettings], ...] = (
     KafkaSettings,
     RedisSettings,
@@ -66,6 +83,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     ShopSettings,
     PathSettings,
     LogSettings,
+    StreamProcessorSettings,
 )
 
 S = TypeVar("S", bound=BaseSettings)

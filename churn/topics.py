@@ -4,6 +4,7 @@ All topics are keyed by customer and share one number of partitions, so that a c
 everywhere. That number never grows: a key would move to another partition and its order would be lost.
 """
 
+import time
 from typing import Final, NamedTuple
 
 from kafka.admin import KafkaAdminClient, NewTopic
@@ -37,28 +38,54 @@ ALL: Final = (
 )
 
 
+class TopicMissing(RuntimeError):
+    """A topic of Ebb does not exist."""
+
+
 class WrongPartitions(RuntimeError):
     """A topic has another number of partitions than Ebb works with."""
 
 
-def create(bootstrap_servers: str, replication_factor: int = 1) -> list[str]:
-    """Create the topics that are missing; returns their names.
+def create(bootstrap_servers: str, replication_factor: int = 1, timeout_s: float = 30.0) -> list[str]:
+    """Create the topics that are missing and wait until all can be used; returns the names of the new ones.
 
-    Raises `WrongPartitions` when one exists with another number of partitions: its customers' order is at risk.
+    Raises `WrongPartitions` for one that exists with another number of partitions, `TopicMissing` after the time-out.
     """
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    deadline = time.monotonic() + timeout_s
     try:
         created = [spec.name for spec in ALL if _create_one(admin, spec, replication_factor)]
-        for described in admin.describe_topics([spec.name for spec in ALL]):
-            found = len(described["partitions"])
-            if found != PARTITIONS:
-                raise WrongPartitions(
-                    f"topic {described['name']} has {found} partitions, Ebb works with {PARTITIONS}: "
-                    "create a new topic with that number and replay the events into it"
-                )
+        while _missing(admin) and time.monotonic() < deadline:
+            time.sleep(0.1)
     finally:
         admin.close()
+    check(bootstrap_servers)
     return created
+
+
+def check(bootstrap_servers: str) -> None:
+    """Raise `TopicMissing` or `WrongPartitions` when a topic is not as Ebb works with it."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        missing, partitions = _missing(admin), _partitions(admin)
+    finally:
+        admin.close()
+    if missing:
+        raise TopicMissing(f"topics missing: {', '.join(missing)}: create them with `python -m churn.topics`")
+    for name, count in partitions.items():
+        if count != PARTITIONS:
+            raise WrongPartitions(
+                f"topic {name} has {count} partitions, Ebb works with {PARTITIONS}: "
+                "create a new topic with that number and replay the events into it"
+            )
+
+
+def _partitions(admin: KafkaAdminClient) -> dict[str, int]:
+    return {each["name"]: len(each["partitions"]) for each in admin.describe_topics([spec.name for spec in ALL])}
+
+
+def _missing(admin: KafkaAdminClient) -> list[str]:
+    return [name for name, count in _partitions(admin).items() if not count]
 
 
 def _create_one(admin: KafkaAdminClient, spec: TopicSpec, replication_factor: int) -> bool:
@@ -72,7 +99,10 @@ def _create_one(admin: KafkaAdminClient, spec: TopicSpec, replication_factor: in
 def main() -> None:
     """Create the topics and say which."""
     logs.configure("topics", settings.read(settings.LogSettings).log_format)
-    created = create(settings.read(settings.KafkaSettings).kafka_bootstrap_servers)
+    try:
+        created = create(settings.read(settings.KafkaSettings).kafka_bootstrap_servers)
+    except (TopicMissing, WrongPartitions) as error:
+        raise SystemExit(str(error)) from None
     logs.get_logger(__name__).info("topics ready", created=created)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from stack.errors import NotRunning, StackError
 from stack.stack import SERVICE_NAMES, Stack
 
+log = logging.getLogger("stack")  # under `python -m`, __name__ is not in the package
+
 DEFAULT_DIRECTORY = Path(".ebb/stack")
 
 
@@ -21,14 +23,13 @@ class ElapsedFormatter(logging.Formatter):
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    _show_progress()
     try:
         options.command(options)
-    except StackError as error:
+    except (StackError, OSError) as error:
         print(f"stack: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stack: interrupted", file=sys.stderr)
+        print("stack: interrupted; `status` shows what runs, `down` stops it", file=sys.stderr)
         return 130
     return 0
 
@@ -42,9 +43,13 @@ def _up(options: argparse.Namespace) -> None:
 
 def _down(options: argparse.Namespace) -> None:
     stack = Stack(options.dir)
-    stack.stop()
+    if not stack.running:
+        log.info("nothing runs in %s", stack.directory)
     if options.purge:
         stack.purge()
+        log.info("removed what lay in %s", stack.directory)
+    else:
+        stack.stop()
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -74,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", parents=[common], help="start the servers and return when they are ready")
-    up.add_argument("services", nargs="*", metavar="SERVICE", help=f"of {', '.join(SERVICE_NAMES)} (default: all)")
+    names = ", ".join(SERVICE_NAMES)
+    up.add_argument("services", nargs="*", metavar="SERVICE", type=_service_name, help=f"{names} (default: all)")
     for name in SERVICE_NAMES:
         up.add_argument(f"--{name}-port", type=int, metavar="N", help=f"port of {name} on 127.0.0.1")
     up.add_argument("--free-ports", action="store_true", help="take any free port where none is given")
@@ -90,13 +96,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _service_name(text: str) -> str:
+    """Stands in for argparse's `choices`, which in Python 3.11 refuses an empty list of words."""
+    if text not in SERVICE_NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(SERVICE_NAMES)}")
+    return text
+
+
 def _show_progress() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(ElapsedFormatter())
-    logger = logging.getLogger("stack")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":
+    _show_progress()
     sys.exit(main())

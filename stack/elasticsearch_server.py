@@ -75,12 +75,12 @@ class ElasticsearchServer(Service):
         return [*_as_nobody(), str(downloads.elasticsearch_home() / "bin" / "elasticsearch")]
 
     def environment(self) -> dict[str, str]:
-        own = {
+        return {
+            **os.environ,
             "ES_JAVA_HOME": str(programs.java().home),
             "ES_PATH_CONF": str(self._configuration),
             "ES_TMPDIR": str(self._temporary),
         }
-        return {name: value for name, value in os.environ.items() if name not in {"ES_JAVA_OPTS", "JAVA_HOME"}} | own
 
     def is_ready(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)

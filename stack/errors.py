@@ -1,12 +1,12 @@
 """Everything that can stop a native stack, so that a caller catches one name and a person reads what to do.
 
-    StackError
-    ├── MissingProgram     a program is not on this machine and cannot be installed from here
-    ├── DownloadFailed     Maven could not bring a server's files
-    ├── PortTaken          somebody else listens where a server should
-    ├── StartFailed        a server ended, or was not ready in time
-    ├── StopFailed         a server outlived SIGKILL
-    └── NotRunning         the answer needs a server that does not run
+StackError
+├── MissingProgram     a program is not on this machine and cannot be installed from here
+├── DownloadFailed     Maven could not bring a server's files
+├── PortTaken          somebody else listens where a server should
+├── StartFailed        a server ended, or was not ready in time
+├── StopFailed         a server outlived SIGKILL
+└── NotRunning         the answer needs a server that does not run
 """
 
 

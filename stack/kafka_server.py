@@ -31,6 +31,7 @@ class KafkaServer(Service):
 
     name = "kafka"
     default_port = 9092
+    heap = "512m"
 
     @property
     def url(self) -> str:
@@ -75,7 +76,7 @@ class KafkaServer(Service):
             self._format()
 
     def command(self) -> list[str]:
-        return [*self._java("-Xmx512m", "-XX:+UseG1GC"), "kafka.Kafka", str(self._configuration)]
+        return [*self._java(f"-Xmx{self.heap}", "-XX:+UseG1GC"), "kafka.Kafka", str(self._configuration)]
 
     def is_ready(self) -> bool:
         if not ports.is_listening(self.port):
@@ -113,6 +114,4 @@ class KafkaServer(Service):
                 check=False,
             )
         if finished.returncode != 0:
-            raise StartFailed(
-                f"kafka could not format {self.data_directory}; the end of {self.log_file}:\n{self._end_of_log()}"
-            )
+            raise StartFailed(f"kafka could not format {self.data_directory}; {self._end_of_log()}")

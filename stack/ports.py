@@ -2,8 +2,7 @@
 
 import random
 import socket
-from contextlib import closing
-from pathlib import Path
+from contextlib import closing, suppress
 
 from stack.errors import PortTaken
 from stack.processes import PROC, describe_process, process_ids
@@ -54,14 +53,14 @@ def holder(port: int) -> str | None:
 
 def _listening_sockets(port: int) -> set[str]:
     """The sockets on `port` in state LISTEN, as /proc/<pid>/fd shows them (columns: see proc_net_tcp in the kernel)."""
-    rows = [
-        line.split() for table in ("tcp", "tcp6") for line in (PROC / "net" / table).read_text().splitlines()[1:]
-    ]
+    rows = [line.split() for table in ("tcp", "tcp6") for line in (PROC / "net" / table).read_text().splitlines()[1:]]
     return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
 
 
 def _open_files(pid: int) -> set[str]:
-    try:
-        return {str(Path.readlink(file)) for file in (PROC / str(pid) / "fd").iterdir()}
-    except OSError:  # it ended, or it is another user's
-        return set()
+    files = set()
+    with suppress(OSError):  # the process ended, or it is another user's
+        for file in (PROC / str(pid) / "fd").iterdir():
+            with suppress(FileNotFoundError):  # closed in the meantime
+                files.add(str(file.readlink()))
+    return files

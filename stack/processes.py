@@ -56,6 +56,12 @@ class ServerProcess:
     port: int
 
     @classmethod
+    def of(cls, pid: int, port: int) -> "ServerProcess":
+        """The process that has this pid now."""
+        stat = process_stat(pid)
+        return cls(pid, stat.started_ticks if stat else 0, port)
+
+    @classmethod
     def load(cls, path: Path) -> "ServerProcess | None":
         """The process noted in `path`, whether it still runs or not; None without a readable note."""
         try:
@@ -80,9 +86,7 @@ class ServerProcess:
         stats = (process_stat(pid) for pid in process_ids())
         return not self.is_running and not any(stat is not None and stat.group == self.pid for stat in stats)
 
-    def send(self, *signals: signal.Signals) -> None:
-        """Send signals to the whole group, but only while its leader is provably ours."""
-        for signal_number in signals:
-            if self.is_running:
-                with suppress(ProcessLookupError):
-                    os.killpg(self.pid, signal_number)
+    def send(self, signal_number: signal.Signals) -> None:
+        """Signal the whole group. Ask `is_running` first: only then is the group known to be ours."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal_number)

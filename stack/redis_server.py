@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from stack import programs
 from stack.ports import HOST
@@ -43,7 +45,7 @@ class RedisServer(Service):
 
     def is_ready(self) -> bool:
         try:
-            with redis.Redis(host=HOST, port=self.port, socket_timeout=1, retry=None) as client:
+            with redis.Redis(host=HOST, port=self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
         except redis.RedisError:  # not listening yet, or still reading its file
             return False

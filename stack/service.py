@@ -17,18 +17,19 @@ from typing import ClassVar
 from stack import ports
 from stack.errors import NotRunning, StartFailed, StopFailed
 from stack.ports import HOST
-from stack.processes import ServerProcess, process_stat
+from stack.processes import ServerProcess
 from stack.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
 LOG_LINES_IN_ERRORS = 20
+KILL_TIMEOUT_S = 10
 
 
 class Service(ABC):
     """One server: started, stopped, killed, frozen and started again on the same port and data.
 
-    `settings` are added to the server's configuration and win over ours. Subclasses say what is particular to a server.
+    `settings` are added to the server's configuration and win over ours. A server found running keeps its port.
     """
 
     name: ClassVar[str]
@@ -48,10 +49,10 @@ class Service(ABC):
         self.settings = dict(settings or {})
         self.start_timeout_s = start_timeout_s
         self.stop_timeout_s = stop_timeout_s
+        self._wanted_port = port
         self._note = self.directory / "process.json"
-        self._process = ServerProcess.load(self._note)
         self._child: subprocess.Popen[bytes] | None = None
-        self.port = self._process.port if self._process and self._process.is_running else port
+        self._launched_at: float | None = None  # while our own launch is not ready yet
 
     @abstractmethod
     def prepare(self) -> None:
@@ -74,6 +75,12 @@ class Service(ABC):
         return dict(os.environ)
 
     @property
+    def port(self) -> int:
+        """The port of the running server, else the one it will be told."""
+        process = self._process()
+        return process.port if process else self._wanted_port
+
+    @property
     def address(self) -> str:
         return f"{HOST}:{self.port}"
 
@@ -83,17 +90,13 @@ class Service(ABC):
 
     @property
     def is_running(self) -> bool:
-        """True while the server's process lives, ready or not, frozen or not."""
-        if self._child is not None:
-            self._child.poll()  # a dead child stays a zombie until its parent asks
-        return self._process is not None and self._process.is_running
+        """True while the server's process lives, ready or not, frozen or not, whoever started it."""
+        return self._process() is not None
 
     @property
     def pid(self) -> int:
         """The leader of the server's process group (of Elasticsearch: the launcher, which takes the node with it)."""
-        if self._process is None or not self.is_running:
-            raise NotRunning(f"{self.name} in {self.directory} does not run")
-        return self._process.pid
+        return self._require_process().pid
 
     def start(self) -> None:
         """Launch the server and return when it is ready; nothing happens if it runs already."""
@@ -103,12 +106,14 @@ class Service(ABC):
     def launch(self) -> None:
         """Start the process without waiting for the server to be ready."""
         if self.is_running:
+            log.info("%s: already running on %s, pid %d", self.name, self.url, self.pid)
             return
-        if self._process is not None:
-            wait_until(lambda: self._is_gone(), self.stop_timeout_s)  # a node outlives its killed launcher for a moment
+        self._wait_for_leftovers()
         ports.require_free(self.port, self.name)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.prepare()
+        log.info("%s: starting", self.name)
+        self._launched_at = time.monotonic()
         with self.log_file.open("ab") as output:
             self._child = subprocess.Popen(
                 self.command(),
@@ -119,41 +124,48 @@ class Service(ABC):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C at the terminal is not for the server
             )
-        stat = process_stat(self._child.pid)
-        self._process = ServerProcess(self._child.pid, stat.started_ticks if stat else 0, self.port)
-        self._process.save(self._note)
+        ServerProcess.of(self._child.pid, self.port).save(self._note)
 
     def wait_until_ready(self) -> None:
-        """Return when the server answers; otherwise kill it and raise `StartFailed` with the end of its log."""
-        began, is_ready = time.monotonic(), False
+        """Return when the server answers, else raise `StartFailed` with the end of its log.
+
+        What we launched and is not ready in time, or not before Ctrl-C, is killed; a server found running is left.
+        """
         try:
-            wait_until(lambda: not self.is_running or self.is_ready(), self.start_timeout_s)
-            is_ready = self.is_running and self.is_ready()
-            if not is_ready:
-                problem = f"was not ready after {self.start_timeout_s:.0f} s" if self.is_running else "ended at once"
-                raise StartFailed(f"{self.name} {problem}; the end of {self.log_file}:\n{self._end_of_log()}")
-        finally:  # also when the person at the keyboard gave up
-            if not is_ready:
+            is_settled = wait_until(lambda: not self.is_running or self.is_ready(), self.start_timeout_s)
+            if not self.is_running:
+                raise StartFailed(f"{self.name} ended during its start; {self._end_of_log()}")
+            if not is_settled:
+                raise StartFailed(f"{self.name} does not answer after {self.start_timeout_s:g} s; {self._end_of_log()}")
+            if self._launched_at is not None:
+                elapsed_s, self._launched_at = time.monotonic() - self._launched_at, None
+                log.info("%s: ready on %s after %.1f s, pid %d", self.name, self.url, elapsed_s, self.pid)
+        finally:
+            if self._launched_at is not None:
+                self._launched_at = None
                 self.kill()
-        log.info("%s: ready on %s after %.1f s, pid %d", self.name, self.url, time.monotonic() - began, self.pid)
 
     def stop(self) -> None:
-        """Ask the server to end (SIGTERM), and make it end after `stop_timeout_s`; data stay. Idle if it does not run."""
-        if self._process is not None:
-            self._process.send(signal.SIGTERM, signal.SIGCONT)  # a frozen process ends only when resumed
-            if not wait_until(self._is_gone, self.stop_timeout_s):
-                log.warning("%s: still there %.0f s after SIGTERM, killing it", self.name, self.stop_timeout_s)
-            self.kill()
+        """Ask the server to end (SIGTERM), kill it if it has not after `stop_timeout_s`; data stay.
+
+        Nothing happens if it does not run.
+        """
+        process = self._process()
+        if process is not None:
+            process.send(signal.SIGTERM)
+            process.send(signal.SIGCONT)  # a frozen process hears nothing else
+            if not wait_until(lambda: process.is_gone, self.stop_timeout_s):
+                log.warning("%s: still there %g s after SIGTERM, killing it", self.name, self.stop_timeout_s)
+                process.send(signal.SIGKILL)
+            self._forget(process)
+            log.info("%s: stopped, pid was %d", self.name, process.pid)
 
     def kill(self) -> None:
-        """End the server as a power cut would (SIGKILL). Idle if it does not run."""
-        if self._process is None:
-            return
-        self._process.send(signal.SIGKILL)
-        if not wait_until(self._is_gone, timeout_s=10):
-            raise StopFailed(f"{self.name}: a process of group {self._process.pid} outlived SIGKILL; see `ps -g`")
-        self._process = None
-        self._note.unlink(missing_ok=True)
+        """End the server as a power cut would (SIGKILL); nothing happens if it does not run."""
+        process = self._process()
+        if process is not None:
+            process.send(signal.SIGKILL)
+            self._forget(process)
 
     def restart(self) -> None:
         """Stop and start on the same port and data."""
@@ -168,14 +180,31 @@ class Service(ABC):
         """Let a frozen server go on (SIGCONT)."""
         self._require_process().send(signal.SIGCONT)
 
-    def _require_process(self) -> ServerProcess:
-        if self._process is None or not self.is_running:
-            raise NotRunning(f"{self.name} in {self.directory} does not run")
-        return self._process
+    def _process(self) -> ServerProcess | None:
+        """The running process, read from the note each time: another command may have stopped or started it."""
+        if self._child is not None:
+            self._child.poll()  # a dead child stays a zombie until its parent asks
+        noted = ServerProcess.load(self._note)
+        return noted if noted and noted.is_running else None
 
-    def _is_gone(self) -> bool:
-        return not self.is_running and (self._process is None or self._process.is_gone)
+    def _require_process(self) -> ServerProcess:
+        process = self._process()
+        if process is None:
+            raise NotRunning(f"{self.name} in {self.directory} does not run")
+        return process
+
+    def _forget(self, process: ServerProcess) -> None:
+        if not wait_until(lambda: process.is_gone, KILL_TIMEOUT_S):
+            raise StopFailed(f"{self.name} outlived SIGKILL; look at `ps -o pid,stat,wchan,args -g {process.pid}`")
+        self._note.unlink(missing_ok=True)
+        self._wanted_port = process.port  # the next start is on the same port, also if another command chose it
+
+    def _wait_for_leftovers(self) -> None:
+        """An Elasticsearch node outlives its killed launcher by a moment, and holds port and data until then."""
+        noted = ServerProcess.load(self._note)
+        if noted is not None:
+            wait_until(lambda: noted.is_gone, KILL_TIMEOUT_S)
 
     def _end_of_log(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-LOG_LINES_IN_ERRORS:])
+        return f"the end of {self.log_file}:\n" + "\n".join(lines[-LOG_LINES_IN_ERRORS:])

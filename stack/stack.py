@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -35,18 +36,17 @@ class Stack:
         free_ports: bool = False,
         settings: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """`services` are those that `start` starts; `ports` and `settings` are by service name.
-
-        A service that runs already keeps its port.
-        """
+        """`services` are those that `start` starts; `ports` and `settings` are by service name."""
         self.directory = directory.absolute()
+        self._lock = self.directory / "lock"
         self._ports = dict(ports or {})
         self._settings = dict(settings or {})
         self._free_ports = free_ports
         self.kafka = self._server(KafkaServer)
         self.redis = self._server(RedisServer)
         self.elasticsearch = self._server(ElasticsearchServer)
-        self._wanted = frozenset(services)
+        by_name = {service.name: service for service in self.services}
+        self._wanted = [by_name[name] for name in services]
 
     def _server(self, kind: type[Server]) -> Server:
         fallback = free_port() if self._free_ports else kind.default_port
@@ -62,13 +62,15 @@ class Stack:
         return tuple(service for service in self.services if service.is_running)
 
     def start(self) -> None:
-        """Start the wanted services side by side and return when all are ready; those that run already stay."""
-        wanted = [service for service in self.services if service.name in self._wanted]
-        with locked(self.directory / "lock"):
-            for service in wanted:
+        """Start the wanted services side by side and return when all are ready.
+
+        Those that run already stay. When one fails, the others stay too, so that the next attempt is shorter.
+        """
+        with locked(self._lock):
+            for service in self._wanted:
                 self._require_wanted_port(service)
                 service.launch()
-            for service in wanted:
+            for service in self._wanted:
                 service.wait_until_ready()
 
     def _require_wanted_port(self, service: Service) -> None:
@@ -81,9 +83,10 @@ class Stack:
 
     def stop(self) -> None:
         """Stop whatever runs here, gracefully; data stay."""
-        with locked(self.directory / "lock"):
-            for service in self.services:
-                service.stop()
+        if self.directory.is_dir():
+            with locked(self._lock):
+                for service in self.services:
+                    service.stop()
 
     def kill(self) -> None:
         """Kill whatever runs here."""
@@ -91,14 +94,23 @@ class Stack:
             service.kill()
 
     def purge(self) -> None:
-        """Remove data, configuration and logs of the stopped services, and nothing that they did not write."""
+        """Stop everything and remove data, configuration and logs, but nothing that the services did not write."""
+        self.stop()
         for service in self.services:
             if service.log_file.exists():
                 shutil.rmtree(service.directory)
+        self._lock.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or something of somebody else's is in it
+            self.directory.rmdir()
 
     def __enter__(self) -> Self:
-        self.start()
+        with ExitStack() as after_failure:
+            after_failure.callback(self.kill)
+            self.start()
+            after_failure.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.kill()

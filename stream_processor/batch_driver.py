@@ -1,0 +1,120 @@
+"""A Faust transport that hands over one message per fetched partition batch instead of one per event.
+
+Faust spends two tasks and several queue hops on every message; with batches thousands of events share that cost, while
+app, agent, assignment, acknowledgement and commit stay Faust's. A batch counts as done only when the processor says so
+(`Batch.is_done`): Faust also acknowledges messages that it skips in a rebalance, and those must not be committed.
+"""
+
+import os
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from faust.transport import drivers
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+SCHEME = "batches"
+EXIT_RESTART = 70
+
+log = structlog.get_logger(__name__)
+
+
+class Batch:
+    """Records of one partition in the order of their offsets, as aiokafka fetched them."""
+
+    __slots__ = ("epoch", "is_done", "records")
+
+    def __init__(self, records: Sequence[Any], epoch: int) -> None:
+        self.records = records
+        self.epoch = epoch
+        self.is_done = False
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are untyped here
+    """Faust's aiokafka consumer, counting batches.
+
+    `epoch` grows whenever fetching starts anew from the committed offsets; a batch of an older epoch must not be
+    folded, because what came before it may have been forgotten.
+    """
+
+    on_forget: Callable[[], None] = staticmethod(lambda: None)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = 0
+        self._in_flight: dict[TP, deque[Any]] = defaultdict(deque)
+        self._next_offset: dict[TP, int] = {}
+        self._resumes_at: dict[TP, int] = {}
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Batch]]:
+        records = await super()._getmany(active_partitions, timeout)
+        return {tp: [Batch(batch, self.epoch)] for tp, batch in records.items() if batch}
+
+    def _to_message(self, tp: TP, record: Batch) -> Any:
+        self._check_resumed_where_committed(tp, record.records[0].offset)
+        last = record.records[-1]
+        message = super()._to_message(tp, last)
+        message.key = None
+        message.value = record
+        self._in_flight[tp].append(message)
+        self._next_offset[tp] = last.offset + 1
+        return message
+
+    def _check_resumed_where_committed(self, tp: TP, first_offset: int) -> None:
+        expected = self._resumes_at.pop(tp, None)
+        if expected is not None and first_offset > expected:
+            # A fetch that was under way during the seek would skip everything between: start again from the commit.
+            log.error("restarting: a fetch overtook a seek", partition=tp.partition, at=first_offset, expected=expected)
+            os._exit(EXIT_RESTART)
+
+    def ack(self, message: Any) -> bool:
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        self._acked[message.tp].clear()  # names the partition as one to look at when committing
+        return True
+
+    def _new_offset(self, tp: TP) -> int | None:
+        in_flight = self._in_flight[tp]
+        done = None
+        while in_flight and in_flight[0].value.is_done:
+            done = in_flight.popleft().offset + 1
+        return done
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Offsets between the last ones of two batches are no gap."""
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self._forget()
+        await super().on_partitions_revoked(revoked)
+
+    async def perform_seek(self) -> None:
+        had_fetched = dict(self._next_offset)
+        self._forget()
+        await super().perform_seek()
+        for tp, committed in self._committed_offset.items():
+            if tp in had_fetched and committed is not None:
+                self._resumes_at[tp] = committed
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        self._forget()
+        await super().seek(partition, offset)
+
+    def _forget(self) -> None:
+        self.epoch += 1
+        self._in_flight.clear()
+        self.on_forget()
+
+
+class Transport(driver.Transport):  # type: ignore[misc] # Faust's classes are untyped here
+    """Faust's aiokafka transport with the consumer above; chosen by a broker address `batches://host:port`."""
+
+    Consumer = Consumer
+
+
+def register() -> None:
+    """Make Faust know the scheme `batches://`."""
+    drivers.TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
