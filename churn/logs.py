@@ -35,8 +35,10 @@ def configure(service: str, log_format: str = "text") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    for chatty in ("kafka", "aiokafka", "elastic_transport", "mode", "faust"):
+    for chatty in ("aiokafka", "elastic_transport", "mode", "faust"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It logs every failed attempt to connect as an error; what matters of them comes out as an exception.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
 
 

@@ -8,7 +8,7 @@ import time
 from typing import Final, NamedTuple
 
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from churn import logs, settings
 
@@ -101,7 +101,7 @@ def main() -> None:
     logs.configure("topics", settings.read(settings.LogSettings).log_format)
     try:
         created = create(settings.read(settings.KafkaSettings).kafka_bootstrap_servers)
-    except (TopicMissing, WrongPartitions) as error:
+    except (TopicMissing, WrongPartitions, KafkaError) as error:
         raise SystemExit(str(error)) from None
     logs.get_logger(__name__).info("topics ready", created=created)
 
