@@ -333,7 +333,8 @@ def _send_to_past(tally: Tally, order: Order) -> None:
 def feature_row(state: State, as_of: datetime) -> FeatureRow:
     """All features of one customer at `as_of` (aware), by name, in the order of `FEATURES`.
 
-    Events after `as_of` are not seen. A window of w days holds the UTC days that began at most w days before `as_of`.
+    Events after `as_of` are not seen. Orders and revenue of a window are those of (as_of - w days, as_of], to the
+    millisecond; views, carts and purchase lines those of the UTC days that began at most w days before `as_of`.
     Money in major units, times in epoch milliseconds; a value that does not exist yet is None.
     Raises `ValueError` when `as_of` lies before what is already settled and can no longer be told apart.
     """
@@ -392,16 +393,15 @@ def _first_day(as_of_ms: int, window_days: int) -> int:
 
 
 def _orders_in_window(tally: Tally, net_orders: list[Order], as_of_ms: int, window_days: int) -> tuple[int, float]:
-    first_day = _first_day(as_of_ms, window_days)
-    first_ms = first_day * DAY_MS
+    after_ms = as_of_ms - window_days * DAY_MS
     count = net = 0
     for order in reversed(net_orders):
-        if order.at_ms < first_ms:
+        if order.at_ms <= after_ms:
             break
         count += 1
         net += order.net
     for refund in reversed(tally.loose_refunds):
-        if refund.day < first_day:
+        if refund.day < _first_day(as_of_ms, window_days):
             break
         net -= refund.amount
     return count, net / 100

@@ -58,7 +58,7 @@ class ElasticsearchServer(Service):
             "discovery.type": "single-node",
             "network.host": HOST,
             "http.port": str(self.port),
-            "transport.port": str(ports.free_port()),
+            "transport.port": str(ports.free_port(ports.INNER_PORTS)),
             "path.data": str(self.data_directory),
             "path.logs": str(self.directory / "logs"),
             "xpack.security.enabled": "false",

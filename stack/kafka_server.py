@@ -46,7 +46,7 @@ class KafkaServer(Service):
         return self.directory / "log4j2.properties"
 
     def prepare(self) -> None:
-        controller = f"{HOST}:{ports.free_port()}"
+        controller = f"{HOST}:{ports.free_port(ports.INNER_PORTS)}"
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",

@@ -2,7 +2,9 @@
 
 import random
 import socket
+from collections.abc import Sequence
 from contextlib import closing, suppress
+from itertools import islice
 
 from stack.errors import PortTaken
 from stack.processes import PROC, describe_process, process_ids
@@ -10,8 +12,9 @@ from stack.processes import PROC, describe_process, process_ids
 HOST = "127.0.0.1"
 
 # Below the ports that Linux hands to outgoing connections (32768 and up): a server that is killed and started again
-# must find its port still free.
-FREE_PORTS = range(20_000, 32_000)
+# must find its port still free. In two halves, so that no server's inner port is another one's public port.
+PUBLIC_PORTS = range(20_000, 26_000)
+INNER_PORTS = range(26_000, 32_000)
 
 
 def is_free(port: int) -> bool:
@@ -25,9 +28,15 @@ def is_free(port: int) -> bool:
         return True
 
 
-def free_port() -> int:
+def free_port(among: Sequence[int] = PUBLIC_PORTS) -> int:
     """A port that nobody holds at this moment."""
-    return next(port for port in random.sample(FREE_PORTS, len(FREE_PORTS)) if is_free(port))
+    return pick_free_ports(1, among)[0]
+
+
+def pick_free_ports(count: int, among: Sequence[int] = PUBLIC_PORTS) -> list[int]:
+    """So many different ports that nobody holds at this moment."""
+    shuffled = random.sample(among, len(among))
+    return list(islice(filter(is_free, shuffled), count))
 
 
 def is_listening(port: int) -> bool:

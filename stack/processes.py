@@ -16,11 +16,17 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class ProcessStat:
-    """What /proc/<pid>/stat tells of one process (fields 3, 5 and 22, see proc(5))."""
+    """What /proc/<pid>/stat tells of one process (fields 3, 5, 20 and 22, see proc(5))."""
 
     state: str
     group: int
+    threads: int
     started_ticks: int
+
+    @property
+    def has_ended(self) -> bool:
+        """True of a zombie, but not while threads of it are still dying: until then its port is not free."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 def process_stat(pid: int) -> ProcessStat | None:
@@ -30,8 +36,8 @@ def process_stat(pid: int) -> ProcessStat | None:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    stat = ProcessStat(state=fields[0], group=int(fields[2]), started_ticks=int(fields[19]))
-    return None if stat.state in "ZX" else stat
+    stat = ProcessStat(state=fields[0], group=int(fields[2]), threads=int(fields[17]), started_ticks=int(fields[19]))
+    return None if stat.has_ended else stat
 
 
 def process_ids() -> list[int]:

@@ -10,12 +10,13 @@ from typing import Self, TypeVar
 from stack.elasticsearch_server import ElasticsearchServer
 from stack.errors import PortTaken
 from stack.kafka_server import KafkaServer
-from stack.ports import free_port
+from stack.ports import pick_free_ports
 from stack.redis_server import RedisServer
 from stack.service import Service
 from stack.waiting import locked
 
-SERVICE_NAMES = (KafkaServer.name, RedisServer.name, ElasticsearchServer.name)
+KINDS: tuple[type[Service], ...] = (KafkaServer, RedisServer, ElasticsearchServer)
+SERVICE_NAMES = tuple(kind.name for kind in KINDS)
 
 Server = TypeVar("Server", bound=Service)
 
@@ -39,19 +40,18 @@ class Stack:
         """`services` are those that `start` starts; `ports` and `settings` are by service name."""
         self.directory = directory.absolute()
         self._lock = self.directory / "lock"
-        self._ports = dict(ports or {})
-        self._settings = dict(settings or {})
-        self._free_ports = free_ports
-        self.kafka = self._server(KafkaServer)
-        self.redis = self._server(RedisServer)
-        self.elasticsearch = self._server(ElasticsearchServer)
+        self._chosen_ports = dict(ports or {})
+        fallback = pick_free_ports(len(SERVICE_NAMES)) if free_ports else [kind.default_port for kind in KINDS]
+        port = {**dict(zip(SERVICE_NAMES, fallback, strict=True)), **self._chosen_ports}
+
+        def server(kind: type[Server]) -> Server:
+            return kind(self.directory / kind.name, port[kind.name], settings=(settings or {}).get(kind.name))
+
+        self.kafka = server(KafkaServer)
+        self.redis = server(RedisServer)
+        self.elasticsearch = server(ElasticsearchServer)
         by_name = {service.name: service for service in self.services}
         self._wanted = [by_name[name] for name in services]
-
-    def _server(self, kind: type[Server]) -> Server:
-        fallback = free_port() if self._free_ports else kind.default_port
-        port = self._ports.get(kind.name, fallback)
-        return kind(self.directory / kind.name, port, settings=self._settings.get(kind.name))
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -74,7 +74,7 @@ class Stack:
                 service.wait_until_ready()
 
     def _require_wanted_port(self, service: Service) -> None:
-        wanted = self._ports.get(service.name, service.port)
+        wanted = self._chosen_ports.get(service.name, service.port)
         if service.is_running and service.port != wanted:
             raise PortTaken(
                 f"{service.name} in {self.directory} runs already, on port {service.port} and not {wanted}; "

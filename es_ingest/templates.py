@@ -1,0 +1,163 @@
+"""The index templates: what Elasticsearch is told of every field, made from the schemas of the domain.
+
+A field that no template names is refused (`dynamic: strict`), so a document never decides what an index looks like.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+from elastic_transport import TransportError
+from elasticsearch import ApiError, BadRequestError, Elasticsearch
+
+from churn.dead_letters import DeadLetter
+from churn.events import EventSchema
+from churn.features import FEATURES
+
+Properties = dict[str, dict[str, Any]]
+
+EVENTS: Final = "events"
+CUSTOMERS: Final = "customers"
+RISK: Final = "risk"
+DEAD_LETTERS: Final = "dead-letters"
+
+MAX_FIELDS: Final = 500
+REFRESH_INTERVAL: Final = "5s"
+# Above the templates that a full Elasticsearch ships for patterns of its own.
+PRIORITY: Final = 200
+
+_DATE: Final = {"type": "date"}
+_KEYWORD: Final = {"type": "keyword"}
+_LONG: Final = {"type": "long"}
+_DOUBLE: Final = {"type": "double"}
+# A file's path and a letter's id have no bound: past this many characters they are kept but not found by search.
+_UNBOUNDED: Final = {"type": "keyword", "ignore_above": 1024}
+_ONLY_KEPT: Final = {"type": "keyword", "index": False, "doc_values": False}
+
+_BY_TYPE: Final[dict[Any, dict[str, Any]]] = {
+    str: _KEYWORD,
+    int: _LONG,
+    float: _DOUBLE,
+    datetime: _DATE,
+    date: _DATE,
+}
+_BY_UNIT: Final = {
+    "days": _DOUBLE,
+    "seconds": _DOUBLE,
+    "count": _LONG,
+    "money": _DOUBLE,
+    "ratio": _DOUBLE,
+    "time": _DATE,
+    "flag": _LONG,
+    "text": _KEYWORD,
+}
+
+
+class Template(NamedTuple):
+    """One index template: the indices whose names match `pattern` have exactly these fields."""
+
+    name: str
+    pattern: str
+    properties: Properties
+
+
+class MappingConflict(RuntimeError):
+    """An index that is there already has a field of another type than its template says."""
+
+
+class IndexUnavailable(ConnectionError):
+    """Elasticsearch is away, refuses everybody or is overloaded; nothing is known of the last request."""
+
+
+def _field_of(annotation: Any) -> dict[str, Any]:
+    """The mapping of a field with this type; optional fields and bounded types map like the plain ones."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _field_of(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return _field_of(next(member for member in get_args(annotation) if member is not NoneType))
+    return _KEYWORD if origin is Literal else _BY_TYPE[annotation]
+
+
+def _event_properties() -> Properties:
+    of_schema = {name: _field_of(field.annotation) for name, field in EventSchema.model_fields.items()}
+    return {"@timestamp": _DATE, "ingested_at": _DATE, **of_schema, "revenue": _DOUBLE}
+
+
+def _card_properties() -> Properties:
+    said = {
+        "@timestamp": _DATE,
+        "as_of": _DATE,
+        "scored_at": _DATE,
+        "customer_id": _KEYWORD,
+        "status": _KEYWORD,
+        "risk": _DOUBLE,
+        "risk_band": _KEYWORD,
+        "segment": _KEYWORD,
+        "action": _KEYWORD,
+        "drivers": _KEYWORD,
+        "top_driver": _KEYWORD,
+        "top_reason": _KEYWORD,
+        "money_at_stake": _DOUBLE,
+        "model_version": _KEYWORD,
+    }
+    return said | {feature.name: _BY_UNIT[feature.unit] for feature in FEATURES}
+
+
+def _letter_properties() -> Properties:
+    of_struct = {field.name: _field_of(field.type) for field in msgspec.structs.fields(DeadLetter)}
+    special = {"letter_id": _UNBOUNDED, "file": _UNBOUNDED, "detail": {"type": "text"}, "raw": _ONLY_KEPT}
+    return {"@timestamp": _DATE, **of_struct, **special}
+
+
+ALL: Final = (
+    Template(f"ebb-{EVENTS}", f"{EVENTS}-*", _event_properties()),
+    Template(f"ebb-{CUSTOMERS}", CUSTOMERS, _card_properties()),
+    Template(f"ebb-{RISK}", f"{RISK}-*", _card_properties()),
+    Template(f"ebb-{DEAD_LETTERS}", f"{DEAD_LETTERS}-*", _letter_properties()),
+)
+
+
+def body(template: Template, replicas: int) -> dict[str, Any]:
+    """What Elasticsearch is sent for one template."""
+    settings: Mapping[str, Any] = {
+        "number_of_shards": 1,
+        "number_of_replicas": replicas,
+        "refresh_interval": REFRESH_INTERVAL,
+        "mapping.total_fields.limit": MAX_FIELDS,
+    }
+    return {
+        "index_patterns": [template.pattern],
+        "priority": PRIORITY,
+        "template": {
+            "settings": {"index": settings},
+            "mappings": {"dynamic": "strict", "properties": template.properties},
+        },
+    }
+
+
+def put(client: Elasticsearch, replicas: int) -> list[str]:
+    """Put all templates, and add their new fields to indices that are there already; returns the templates' names.
+
+    Raises `MappingConflict` when an index has a field of another type, `IndexUnavailable` when nothing can be said.
+    """
+    for template in ALL:
+        try:
+            client.indices.put_index_template(name=template.name, **body(template, replicas))
+            client.indices.put_mapping(
+                index=template.pattern,
+                properties=template.properties,
+                allow_no_indices=True,
+                ignore_unavailable=True,
+            )
+        except BadRequestError as error:
+            reason = error.body["error"]["reason"] if isinstance(error.body, dict) else str(error)
+            raise MappingConflict(
+                f"{template.pattern}: {reason}; copy its documents into an index with the new mapping, or remove it "
+                "and let es_ingest read the topic again"
+            ) from error
+        except (ApiError, TransportError) as error:
+            raise IndexUnavailable(f"Elasticsearch: {error}") from error
+    return [template.name for template in ALL]

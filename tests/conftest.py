@@ -1,0 +1,57 @@
+"""Real servers for the tests: one Kafka, Redis and Elasticsearch for the whole run, on free ports."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from churn import topics
+from stack.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """All three servers, with the topics of Ebb."""
+    with Stack(tmp_path_factory.mktemp("servers"), free_ports=True) as stack:
+        topics.create(stack.kafka.address)
+        yield stack
+
+
+@pytest.fixture
+def kafka(servers: Stack) -> str:
+    """Bootstrap address of the shared Kafka. Its topics keep what earlier tests published."""
+    return servers.kafka.address
+
+
+@pytest.fixture
+def redis_url(servers: Stack) -> str:
+    """The shared Redis, emptied."""
+    client = redis.Redis.from_url(servers.redis.url)
+    client.flushall()
+    client.close()
+    return servers.redis.url
+
+
+@pytest.fixture
+def elasticsearch_url(servers: Stack) -> str:
+    """The shared Elasticsearch."""
+    return servers.elasticsearch.url
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real data files beside the project; tests that need them are collected only where they lie."""
+    return REAL_DATA
+
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked `real_data` where there is none: the data is no part of the project."""
+    if REAL_DATA.is_dir():
+        return
+    left_out = [item for item in items if item.get_closest_marker("real_data")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]

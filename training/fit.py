@@ -1,0 +1,83 @@
+"""Fit the model: standardise, weigh, and calibrate the margin on later data."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from churn.model import Floats
+from training.dataset import Samples
+
+PENALTY_C: Final = 1.0
+FOLDS: Final = 5
+
+
+class OneOutcome(Exception):
+    """All customers of a sample churned, or none did: there is nothing to learn."""
+
+
+class Fitted(NamedTuple):
+    """A pipeline whose margin, by log-odds = slope * margin + intercept, gives a calibrated risk."""
+
+    pipeline: Pipeline
+    slope: float
+    intercept: float
+
+    def risk(self, matrix: Floats) -> Floats:
+        """(n,) probabilities of churn."""
+        margin = self.pipeline.decision_function(matrix)
+        return np.asarray(expit(self.slope * margin + self.intercept), dtype=np.float64)
+
+
+def fit(train: Samples, calibrate: Samples | None) -> Fitted:
+    """Fit on `train`, calibrate on `calibrate`; where that is None, on the margins of train customers left out in turn.
+
+    Raises `OneOutcome`.
+    """
+    for name, samples in (("train", train), ("calibrate", train if calibrate is None else calibrate)):
+        _require_two_outcomes(name, samples.labels)
+    pipeline = _new_pipeline().fit(train.matrix, train.labels)
+    if calibrate is None:
+        margin, labels = _left_out_margins(train), train.labels
+    else:
+        margin, labels = pipeline.decision_function(calibrate.matrix), calibrate.labels
+    sigmoid = LogisticRegression(C=np.inf).fit(margin.reshape(-1, 1), labels)
+    return Fitted(pipeline, float(sigmoid.coef_[0, 0]), float(sigmoid.intercept_[0]))
+
+
+def _new_pipeline() -> Pipeline:
+    return Pipeline(
+        [
+            ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
+            # As log(2x) for counts, money and days, and defined for 0 and for the negative net of a refund.
+            ("compress", FunctionTransformer(np.arcsinh, feature_names_out="one-to-one")),
+            ("drop_constant", VarianceThreshold()),
+            ("scale", StandardScaler()),
+            ("weigh", LogisticRegression(C=PENALTY_C, max_iter=2000)),
+        ]
+    )
+
+
+def _left_out_margins(train: Samples) -> Floats:
+    margins = cross_val_predict(
+        _new_pipeline(),
+        train.matrix,
+        train.labels,
+        groups=train.customer_ids,
+        cv=GroupKFold(FOLDS),
+        method="decision_function",
+    )
+    return np.asarray(margins, dtype=np.float64)
+
+
+def _require_two_outcomes(name: str, labels: NDArray[np.int8]) -> None:
+    if len(np.unique(labels)) < 2:
+        outcome = "churned" if len(labels) and labels[0] else "stayed"
+        raise OneOutcome(f"all {len(labels)} customers of the {name} sample {outcome}: a longer history is needed")
