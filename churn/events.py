@@ -144,6 +144,7 @@ class Reason(StrEnum):
     FUTURE_TIME = "future_time"
     UNKNOWN_CURRENCY = "unknown_currency"
     WRONG_PARTITION = "wrong_partition"
+    INVALID_ROW = "invalid_row"
 
 
 class InvalidEvent(ValueError):

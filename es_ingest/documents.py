@@ -76,7 +76,7 @@ def _of_event(message: Message, now: datetime, currency: str) -> Document:
     # An event from the future must stay one when the topic is read again later, so its own arrival is "now".
     ingested_at = datetime.fromtimestamp(message.timestamp / 1000, UTC) if message.timestamp >= 0 else now
     event = events.decode(message.value, now=ingested_at, currency=currency)
-    fields = msgspec.structs.astuple(event)  # type: ignore[type-var] # at run time an event is a struct
+    fields = msgspec.structs.astuple(event)  # type: ignore[arg-type] # at run time an event is a struct
     document = _EventDocument(event.occurred_at, ingested_at, *fields, revenue(event))
     # `create`: the first event of an id stays, as it does in the fold.
     action = b'{"create":{"_index":"%b","_id":%b}}\n' % (
@@ -131,9 +131,7 @@ def money_at_stake(card: RiskCard) -> float | None:
     return None if card.risk is None or monetary is None else round(float(monetary) * card.risk, 2)
 
 
-def _versioned(
-    kind: str, index: str, document_id: str, version: datetime, source: bytes, message: Message
-) -> Document:
+def _versioned(kind: str, index: str, document_id: str, version: datetime, source: bytes, message: Message) -> Document:
     """A document that an older one never overwrites, whatever the order in which they come."""
     action = {
         "_index": index,
@@ -152,15 +150,20 @@ def _of_letter(message: Message, letter: dead_letters.DeadLetter) -> Document:
 
 
 def _in_month(kind: str, moment: datetime) -> str:
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError:  # the first and the last hours that a datetime can hold have no UTC
-        pass
+    if moment.tzinfo is not UTC:
+        moment = _to_utc(moment)
     month = (moment.year, moment.month)
     text = _months.get(month)
     if text is None:
         text = _months[month] = f"{month[0]:04}.{month[1]:02}"
     return f"{kind}-{text}"
+
+
+def _to_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first and the last hours that a datetime can hold have no UTC
+        return moment
 
 
 def _bounded_id(text: str) -> str:

@@ -127,5 +127,3 @@ def _reason(error: dict[str, Any]) -> str:
 
 def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500]
-
-

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 import msgspec
 from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch
+from pydantic import AwareDatetime
 
 from churn.dead_letters import DeadLetter
 from churn.events import EventSchema
@@ -42,6 +43,7 @@ _BY_TYPE: Final[dict[Any, dict[str, Any]]] = {
     float: _DOUBLE,
     datetime: _DATE,
     date: _DATE,
+    AwareDatetime: _DATE,
 }
 _BY_UNIT: Final = {
     "days": _DOUBLE,
@@ -108,7 +110,7 @@ def _card_properties() -> Properties:
 
 def _letter_properties() -> Properties:
     of_struct = {field.name: _field_of(field.type) for field in msgspec.structs.fields(DeadLetter)}
-    special = {"letter_id": _UNBOUNDED, "file": _UNBOUNDED, "detail": {"type": "text"}, "raw": _ONLY_KEPT}
+    special: Properties = {"letter_id": _UNBOUNDED, "file": _UNBOUNDED, "detail": {"type": "text"}, "raw": _ONLY_KEPT}
     return {"@timestamp": _DATE, **of_struct, **special}
 
 

@@ -10,6 +10,7 @@ from stack import downloads, ports, programs
 from stack.ports import HOST
 from stack.service import Service
 
+# The node attaches an agent to itself before it starts; on a busy machine that takes longer than the usual 10 s.
 ELASTICSEARCH_JVM = """\
 -Xms{heap}
 -Xmx{heap}
@@ -17,6 +18,7 @@ ELASTICSEARCH_JVM = """\
 -XX:+ExitOnOutOfMemoryError
 -Djava.io.tmpdir=${{ES_TMPDIR}}
 -Dorg.apache.lucene.store.MMapDirectory.sharedArenaMaxPermits=1
+-Dsun.tools.attach.attachTimeout=60000
 """
 
 # Only to the console, which is the service's log file: the default also writes four rolling files.

@@ -15,7 +15,8 @@ from stack.redis_server import RedisServer
 from stack.service import Service
 from stack.waiting import locked
 
-KINDS: tuple[type[Service], ...] = (KafkaServer, RedisServer, ElasticsearchServer)
+# The quickest first, as they are waited for in this order.
+KINDS: tuple[type[Service], ...] = (RedisServer, KafkaServer, ElasticsearchServer)
 SERVICE_NAMES = tuple(kind.name for kind in KINDS)
 
 Server = TypeVar("Server", bound=Service)
@@ -47,15 +48,15 @@ class Stack:
         def server(kind: type[Server]) -> Server:
             return kind(self.directory / kind.name, port[kind.name], settings=(settings or {}).get(kind.name))
 
-        self.kafka = server(KafkaServer)
         self.redis = server(RedisServer)
+        self.kafka = server(KafkaServer)
         self.elasticsearch = server(ElasticsearchServer)
         by_name = {service.name: service for service in self.services}
         self._wanted = [by_name[name] for name in services]
 
     @property
     def services(self) -> tuple[Service, ...]:
-        return (self.kafka, self.redis, self.elasticsearch)
+        return (self.redis, self.kafka, self.elasticsearch)
 
     @property
     def running(self) -> tuple[Service, ...]:

@@ -72,10 +72,16 @@ def span(table: Any) -> tuple[datetime, datetime]:
 
 def sha256_of(table: Any) -> str:
     """The fingerprint of a history: the same events give the same one, however they lie in files."""
+    return hashlib.sha256(_packed(table)).hexdigest()
+
+
+def _packed(table: Any) -> bytes:
+    """The table's own rows as bytes; pickling a slice would take the whole table along."""
     written = pa.BufferOutputStream()
     with pa.ipc.new_stream(written, table.schema) as stream:
         stream.write_table(table.combine_chunks())
-    return hashlib.sha256(written.getvalue()).hexdigest()
+    packed: bytes = written.getvalue().to_pybytes()
+    return packed
 
 
 def build(
@@ -89,13 +95,13 @@ def build(
     if processes > 1 and table.num_rows >= PARALLEL_FROM_EVENTS:
         # Spawned, not forked: Arrow's threads do not survive a fork.
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            running = {pool.submit(fold, shard): place for place, shard in enumerate(shards)}
+            running = {pool.submit(fold, _packed(shard)): place for place, shard in enumerate(shards)}
             for done in as_completed(running):
                 parts[running[done]] = done.result()
                 on_folded(shards[running[done]].num_rows)
     else:
         for place, shard in enumerate(shards):
-            parts[place] = fold(shard)
+            parts[place] = fold(_packed(shard))
             on_folded(shard.num_rows)
     return _joined([parts[place] for place in range(len(shards))])
 
@@ -113,11 +119,11 @@ def _shards(table: Any, count: int) -> list[Any]:
     return [table.slice(begin, end - begin) for begin, end in zip(edges, edges[1:], strict=False)]
 
 
-def _fold_shard(shard: Any, *, cut_offs: tuple[datetime, ...], as_of: datetime) -> Dataset:
+def _fold_shard(packed: bytes, *, cut_offs: tuple[datetime, ...], as_of: datetime) -> Dataset:
     ids: list[str] = []
     samples: list[Sample] = []
     buyers: list[FeatureRow] = []
-    for customer_id, events in history.by_customer(shard):
+    for customer_id, events in history.by_customer(pa.ipc.open_stream(packed).read_all()):
         own_samples, latest = customer_rows(events, cut_offs, as_of)
         samples.extend(own_samples)
         ids.extend([customer_id] * len(own_samples))

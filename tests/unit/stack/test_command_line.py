@@ -66,7 +66,7 @@ def test_a_taken_port_ends_up_with_one_sentence(tmp_path: Path, capsys: pytest.C
 def test_an_unknown_service_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["up", "mongodb"])
-    assert "'mongodb' is none of kafka, redis, elasticsearch" in capsys.readouterr().err
+    assert "'mongodb' is none of redis, kafka, elasticsearch" in capsys.readouterr().err
 
 
 def test_purge_removes_what_the_services_wrote_and_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""`python -m es_ingest [serve | templates]`: index the topics until stopped, or only put the index templates."""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+
+from elasticsearch import Elasticsearch
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError
+
+from churn import logs, settings, topics
+from es_ingest import indexer, service, templates
+from es_ingest.refusals import RefusalSender
+
+WAIT_S = 2.0
+SUMMARY_INTERVAL_S = 10.0
+
+log = logs.get_logger("es_ingest")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logs.configure("es_ingest", settings.read(settings.LogSettings).log_format)
+    elastic = settings.read(settings.ElasticsearchSettings)
+    password = elastic.elasticsearch_password
+    client = indexer.connect(
+        elastic.elasticsearch_url, elastic.elasticsearch_username, password.get_secret_value() if password else None
+    )
+    try:
+        if options.command == "templates":
+            return _put_templates(client, options.replicas, options.timeout)
+        return _serve(client, options.replicas)
+    except (templates.MappingConflict, topics.WrongPartitions, service.DeliveryFailed, KafkaError) as error:
+        log.error("cannot go on", reason=f"{type(error).__name__}: {error}")
+        return 1
+    finally:
+        client.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m es_ingest", description=sys.modules[__name__].__doc__)
+    parser.add_argument("command", nargs="?", choices=("serve", "templates"), default="serve", help="default: serve")
+    parser.add_argument("--replicas", type=int, default=0, metavar="N", help="copies of each index (default: 0)")
+    parser.add_argument(
+        "--timeout", type=float, default=120, metavar="S", help="`templates` gives up after this many seconds (120)"
+    )
+    return parser
+
+
+def _put_templates(client: Elasticsearch, replicas: int, timeout_s: float) -> int:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            log.info("index templates ready", templates=templates.put(client, replicas))
+        except templates.IndexUnavailable as error:
+            if time.monotonic() > deadline:
+                log.error("gave up", after_s=timeout_s, reason=str(error))
+                return 1
+            log.warning("waiting", reason=str(error))
+            time.sleep(WAIT_S)
+        else:
+            return 0
+
+
+def _serve(client: Elasticsearch, replicas: int) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    shop = settings.read(settings.ShopSettings)
+    bootstrap_servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
+    if not _wait_for_neighbours(client, replicas, bootstrap_servers, stop):
+        return 0
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        group_id=service.GROUP,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_poll_records=service.MAX_POLL_RECORDS,
+    )
+    producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all")
+    log.info("started", topics=service.TOPICS, group=service.GROUP)
+    service.Service(
+        consumer,
+        indexer.Indexer(client),
+        RefusalSender(producer, _now),
+        currency=shop.shop_currency,
+        clock=_now,
+        summary_interval_s=SUMMARY_INTERVAL_S,
+    ).run(stop)
+    producer.close(timeout=1)
+    log.info("stopped")
+    return 0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _wait_for_neighbours(client: Elasticsearch, replicas: int, bootstrap_servers: str, stop: threading.Event) -> bool:
+    """Put the templates and look for the topics until both are there; False when `stop` was set before."""
+    while not stop.is_set():
+        try:
+            templates.put(client, replicas)
+            topics.check(bootstrap_servers)
+        except (templates.IndexUnavailable, topics.TopicMissing, KafkaError) as error:
+            log.warning("waiting", reason=f"{type(error).__name__}: {error}")
+            stop.wait(WAIT_S)
+        else:
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""`python -m training`: learn from the history who will not order again, and let the model go live if it is worth it."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from churn import history, settings
+from churn.history import HistoryMissing
+from churn.model import MIN_CUSTOMERS, MIN_DAYS, go_live, save
+from training.evaluate import reason_against
+from training.fit import OneOutcome
+from training.train import InsufficientData, Least, Trained, train
+
+INSUFFICIENT_DATA = 2
+
+
+def main() -> int:
+    """Train, keep, measure, and switch over. 0: done; 1: no history; 2: not enough data, nothing was written."""
+    paths = settings.read(settings.PathSettings)
+    arguments = _parser(paths).parse_args()
+    console = Console()
+    try:
+        with console.status(f"reading {arguments.history}"):
+            table = history.read(arguments.history)
+        with _progress(console) as progress:
+            folding = progress.add_task("folding events", total=table.num_rows)
+            trained = train(
+                table,
+                Least(arguments.min_customers, arguments.min_days),
+                processes=os.cpu_count() or 1,
+                on_folded=lambda events: progress.advance(folding, events),
+            )
+    except HistoryMissing as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (InsufficientData, OneOutcome) as error:
+        print(f"insufficient_data: {error}. No model was written.", file=sys.stderr)
+        return INSUFFICIENT_DATA
+    _keep(trained, arguments.out, console)
+    return 0
+
+
+def _parser(paths: settings.PathSettings) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Train the churn model on the history.")
+    parser.add_argument("--history", type=Path, default=paths.history_dir, help="events as Parquet (%(default)s)")
+    parser.add_argument("--out", type=Path, default=paths.model_dir, help="where models are kept (%(default)s)")
+    parser.add_argument(
+        "--min-customers", type=int, default=MIN_CUSTOMERS, help="least customers with an order (%(default)s)"
+    )
+    parser.add_argument("--min-days", type=int, default=MIN_DAYS, help="least days of history (%(default)s)")
+    return parser
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _keep(trained: Trained, directory: Path, console: Console) -> None:
+    place = save(trained.model, directory)
+    readable = json.dumps(trained.model.about.metrics, indent=2, default=float)
+    (place / "metrics.json").write_text(readable + "\n", encoding="utf-8")
+    console.print(_table(trained))
+    reason = reason_against(trained.metrics, trained.recency_alone)
+    version = trained.model.model_version
+    if reason is None:
+        go_live(directory, version)
+        console.print(f"{version} is live in {directory}", soft_wrap=True)
+    else:
+        console.print(f"{version} is kept in {place} but not live: {reason}", soft_wrap=True)
+
+
+def _table(trained: Trained) -> Table:
+    test_at = trained.model.about.cut_offs["test"][0]
+    table = Table(title=f"No order within 90 days of {test_at:%Y-%m-%d}", caption=trained.model.about.metrics["split"])
+    table.add_column("on the test")
+    table.add_column("model", justify="right")
+    table.add_column("recency alone", justify="right")
+    for name, value in trained.metrics.items():
+        shown = "{:,}" if name == "n" else "{:.4f}"
+        table.add_row(name, shown.format(value), shown.format(trained.recency_alone[name]))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
