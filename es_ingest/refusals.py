@@ -48,10 +48,10 @@ class RefusalSender:
         """Send one letter per message and wait until Kafka has them all; False when `stop` was set before that."""
         details = {(message.topic, message.partition, message.offset): (message, why) for message, why in refused}
         for message, detail in details.values():
-            letter = letter_of(message, detail, self._clock())
             if message.topic == topics.DEAD_LETTERS:
-                log.warning("a dead letter was refused by the index", letter_id=letter.letter_id, reason=detail)
-            elif not self._send(message.key, letter, stop):
+                place = f"{message.topic}-{message.partition}-{message.offset}"
+                log.warning("a dead letter was refused by the index", message=place, reason=detail)
+            elif not self._send(message.key, letter_of(message, detail, self._clock()), stop):
                 return False
         return True
 

@@ -6,7 +6,7 @@ The same row gives the same event id whether it came as text or typed: ids are h
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgspec
 import pyarrow as pa
@@ -25,6 +25,11 @@ class Arrival(NamedTuple):
 
     event: Event
     ingested_at: datetime | None = None
+
+
+def with_changes(event: Event, **changes: Any) -> Event:
+    """The event with other values in these fields, which are not checked again."""
+    return cast(Event, msgspec.structs.replace(cast(Any, event), **changes))
 
 
 class Column(NamedTuple):
@@ -193,9 +198,9 @@ class Adapter:
             raise MissingColumns(f"{file.name}: JSON Lines are read as format ebb, {format_name} is CSV or Parquet")
 
     @property
-    def time_column(self) -> str | None:
-        """The file's own name of the column that holds the time."""
-        return self._found.get(self._format.time)
+    def time_columns(self) -> tuple[str, ...]:
+        """The file's own names of the columns that hold the time; none where a row is a text of its own."""
+        return () if self._is_json else (self._found[self._format.time],)
 
     def read(self, row: Row) -> Arrival:
         """The event of a row; raises `InvalidEvent` where it is none. Whether it lies in the future is not asked."""
@@ -210,7 +215,7 @@ class Adapter:
         try:
             if self._is_json:
                 return _timed_decoder.decode(row.text or b"").occurred_at
-            return None if row.fault else cells.moment(self._format.time, row.values[self._found[self._format.time]])
+            return None if row.fault else cells.moment("", row.values[self._found[self._format.time]])
         except (InvalidEvent, msgspec.DecodeError, UnicodeDecodeError):
             return None
 

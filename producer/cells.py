@@ -22,8 +22,9 @@ def text(value: Any) -> str | None:
 
 
 def identifier(column: str, value: Any) -> str:
-    written = text(value)
-    if written is None:
+    """Text without the spaces around it and without the `.0` of a number; raises `InvalidEvent` where there is none."""
+    written = (text(value) or "").strip()
+    if not written:
         raise InvalidEvent(Reason.MISSING_FIELD, f"{column}: the row has none")
     return written.removesuffix(".0")
 
@@ -45,7 +46,7 @@ def whole(column: str, value: Any) -> int:
 
 
 def utc(value: Any) -> datetime:
-    """A moment from a timestamp or a text; without an offset it is UTC. Raises ValueError."""
+    """A moment from a timestamp or a text; without an offset it is UTC. Raises ValueError or OverflowError."""
     if not isinstance(value, datetime):
         value = _parsed_time(str(value).strip().removesuffix(" UTC"))
     time: datetime = value
@@ -64,7 +65,7 @@ def moment(column: str, value: Any) -> datetime:
         raise InvalidEvent(Reason.MISSING_FIELD, f"{column}: the row has none")
     try:
         return utc(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         known = "2011-12-09 12:50:00 or 12/9/2011 12:50"
         raise InvalidEvent(Reason.INVALID_FIELD, f"{column}: {value!r} is not written like {known}") from None
 

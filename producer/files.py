@@ -15,6 +15,7 @@ from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from churn.events import InvalidEvent, Reason
@@ -25,6 +26,9 @@ ROWS_PER_BATCH: Final = 10_000
 _CSV: Final = (".csv", ".csv.gz")
 _PARQUET: Final = (".parquet", ".pq")
 _JSON_LINES: Final = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_FIRST_S: Final = -62_100_000_000  # in the year 2
+_LAST_S: Final = 253_370_000_000  # in the year 9998
 
 
 class Row(NamedTuple):
@@ -88,7 +92,7 @@ def _parts(directory: Path) -> list[Path]:
 def _faults_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, zlib.error, UnicodeError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, ValueError, OverflowError, pa.ArrowException) as error:
         raise UnreadableFile(f"{path}: {type(error).__name__}: {error}") from error
 
 
@@ -251,16 +255,23 @@ class ParquetRows:
     def _values(self, path: Path, only: Collection[str] | None) -> Iterator[dict[str, Any]]:
         with _faults_named(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=None if only is None else list(only)):
-                columns = [_as_microseconds(column).to_pylist() for column in batch.columns]
+                columns = [_as_python(column) for column in batch.columns]
                 for values in zip(*columns, strict=True):
                     yield dict(zip(batch.schema.names, values, strict=True))
 
 
-def _as_microseconds(column: pa.Array) -> pa.Array:
-    """Python's datetime knows no nanoseconds: they are cut off."""
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-    return column
+def _as_python(column: pa.Array) -> list[Any]:
+    """The values of a column; a time that Python's datetime does not reach is absent, nanoseconds are cut off."""
+    if not pa.types.is_timestamp(column.type):
+        return cast(list[Any], column.to_pylist())
+    per_second = _PER_SECOND[column.type.unit]
+    ticks = column.cast(pa.int64())
+    is_known = pc.and_(
+        pc.greater(ticks, pa.scalar(max(_FIRST_S * per_second, -(2**63)), pa.int64())),
+        pc.less(ticks, pa.scalar(min(_LAST_S * per_second, 2**63 - 1), pa.int64())),
+    )
+    known = pc.if_else(is_known, column, pa.scalar(None, column.type))
+    return cast(list[Any], known.cast(pa.timestamp("us", tz=column.type.tz), safe=False).to_pylist())
 
 
 class JsonRows:

@@ -82,6 +82,7 @@ class ElasticsearchServer(Service):
             "ES_JAVA_HOME": str(programs.java().home),
             "ES_PATH_CONF": str(self._configuration),
             "ES_TMPDIR": str(self._temporary),
+            "JDK_JAVA_OPTIONS": f'"-Djava.io.tmpdir={self._temporary}"',  # of the launcher, which ignores ES_TMPDIR
         }
 
     def is_ready(self) -> bool:

@@ -84,17 +84,19 @@ def _install(name: str) -> None:
         )
     log.info("%s is missing: installing the Debian package %s", name, package)
     with _no_service_starts():
-        for command in (["apt-get", "update"], install):
-            finished = subprocess.run(
-                command,
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-            if finished.returncode != 0:
-                raise MissingProgram(f"`{' '.join(command)}` failed:\n{finished.stdout[-3000:]}")
+        _run_as_package_manager(["apt-get", "update"])
+        _run_as_package_manager(install)
+    if package == "redis-server":
+        _run_as_package_manager(["update-rc.d", package, "disable"])  # else it holds 6379 after the next boot
+
+
+def _run_as_package_manager(command: list[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    finished = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if finished.returncode != 0:
+        raise MissingProgram(f"`{' '.join(command)}` failed:\n{finished.stdout[-3000:]}")
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from churn import history, settings
 from churn.history import HistoryMissing
-from churn.model import MIN_CUSTOMERS, MIN_DAYS, go_live, save
+from churn.model import HORIZON_DAYS, MIN_CUSTOMERS, MIN_DAYS, go_live, save
 from training.evaluate import reason_against
-from training.fit import OneOutcome
+from training.fit import TooFewOutcomes
 from training.train import InsufficientData, Least, Trained, train
 
 INSUFFICIENT_DATA = 2
@@ -39,7 +39,7 @@ def main() -> int:
     except HistoryMissing as error:
         print(error, file=sys.stderr)
         return 1
-    except (InsufficientData, OneOutcome) as error:
+    except (InsufficientData, TooFewOutcomes) as error:
         print(f"insufficient_data: {error}. No model was written.", file=sys.stderr)
         return INSUFFICIENT_DATA
     _keep(trained, arguments.out, console)
@@ -66,6 +66,7 @@ def _keep(trained: Trained, directory: Path, console: Console) -> None:
     place = save(trained.model, directory)
     readable = json.dumps(trained.model.about.metrics, indent=2, default=float)
     (place / "metrics.json").write_text(readable + "\n", encoding="utf-8")
+    console.print(f"Will a customer not order within {HORIZON_DAYS} days? {trained.model.about.metrics['split']}")
     console.print(_table(trained))
     reason = reason_against(trained.metrics, trained.recency_alone)
     version = trained.model.model_version
@@ -77,9 +78,8 @@ def _keep(trained: Trained, directory: Path, console: Console) -> None:
 
 
 def _table(trained: Trained) -> Table:
-    test_at = trained.model.about.cut_offs["test"][0]
-    table = Table(title=f"No order within 90 days of {test_at:%Y-%m-%d}", caption=trained.model.about.metrics["split"])
-    table.add_column("on the test")
+    table = Table()
+    table.add_column(f"test {trained.model.about.cut_offs['test'][0]:%Y-%m-%d}")
     table.add_column("model", justify="right")
     table.add_column("recency alone", justify="right")
     for name, value in trained.metrics.items():

@@ -3,12 +3,11 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -18,10 +17,11 @@ from training.dataset import Samples
 # Windows of one thing overlap; a weak penalty would set them against each other and make odd reasons.
 PENALTY_C: Final = 0.01
 FOLDS: Final = 5
+LEAST_OF_EACH: Final = 2 * FOLDS
 
 
-class OneOutcome(Exception):
-    """All customers of a sample churned, or none did: there is nothing to learn."""
+class TooFewOutcomes(Exception):
+    """Nearly all customers of a sample churned, or nearly none did: there is nothing to learn or to measure."""
 
 
 class Fitted(NamedTuple):
@@ -40,10 +40,11 @@ class Fitted(NamedTuple):
 def fit(train: Samples, calibrate: Samples | None) -> Fitted:
     """Fit on `train`, calibrate on `calibrate`; where that is None, on the margins of train customers left out in turn.
 
-    Raises `OneOutcome`.
+    Raises `TooFewOutcomes`.
     """
-    for name, samples in (("train", train), ("calibrate", train if calibrate is None else calibrate)):
-        _require_two_outcomes(name, samples.labels)
+    require_both_outcomes("train", train)
+    if calibrate is not None:
+        require_both_outcomes("calibrate", calibrate)
     pipeline = _new_pipeline().fit(train.matrix, train.labels)
     if calibrate is None:
         margin, labels = _left_out_margins(train), train.labels
@@ -72,13 +73,18 @@ def _left_out_margins(train: Samples) -> Floats:
         train.matrix,
         train.labels,
         groups=train.customer_ids,
-        cv=GroupKFold(FOLDS),
+        cv=StratifiedGroupKFold(FOLDS),
         method="decision_function",
     )
     return np.asarray(margins, dtype=np.float64)
 
 
-def _require_two_outcomes(name: str, labels: NDArray[np.int8]) -> None:
-    if len(np.unique(labels)) < 2:
-        outcome = "churned" if len(labels) and labels[0] else "stayed"
-        raise OneOutcome(f"all {len(labels)} customers of the {name} sample {outcome}: a longer history is needed")
+def require_both_outcomes(name: str, samples: Samples) -> None:
+    """Raises `TooFewOutcomes` when fewer than ten customers of the sample churned, or fewer than ten stayed."""
+    for label, outcome in ((1, "churned"), (0, "stayed")):
+        count = len(np.unique(samples.customer_ids[samples.labels == label]))
+        if count < LEAST_OF_EACH:
+            raise TooFewOutcomes(
+                f"{count} customers of the {name} sample {outcome}, at least {LEAST_OF_EACH} are needed: "
+                "use a longer history"
+            )

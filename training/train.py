@@ -14,7 +14,7 @@ from churn.segments import CutPoints, cut_points
 from churn.state import STATE_VERSION
 from training import dataset, evaluate, split
 from training.dataset import Dataset, Samples
-from training.fit import Fitted, fit
+from training.fit import Fitted, fit, require_both_outcomes
 from training.split import Kind, Split
 
 LIBRARIES: Final = ("numpy", "scikit-learn", "scipy", "skops")
@@ -43,7 +43,7 @@ class Trained(NamedTuple):
 def train(table: Any, least: Least, *, processes: int, on_folded: Callable[[int], object] = lambda _: None) -> Trained:
     """Train on a table from `churn.history.read`; `on_folded` is told of events as they are folded.
 
-    Raises `InsufficientData`, and `OneOutcome` when nothing can be learned.
+    Raises `InsufficientData`, and `TooFewOutcomes`.
     """
     first, last = dataset.span(table)
     days = (last - first).total_seconds() / 86400
@@ -53,6 +53,7 @@ def train(table: Any, least: Least, *, processes: int, on_folded: Callable[[int]
     if chosen is None or not population.is_sufficient:
         raise InsufficientData(_shortfall(population))
     learn, calibrate, test = _parts(built.samples, chosen)
+    require_both_outcomes("test", test)
     fitted = fit(learn, calibrate)
     measured = evaluate.metrics(test.labels, fitted.risk(test.matrix))
     recency_alone = _recency_alone(learn, calibrate, test)

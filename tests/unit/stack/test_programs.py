@@ -54,8 +54,13 @@ def test_root_on_debian_gets_the_package_and_no_server_started_by_it(
         f'echo "$@" >>{calls}; {policy} && echo "services may start" >>{calls}\n'
         f'[ "$1" = update ] || {{ echo "#!/bin/sh" >{installed}; /bin/chmod 755 {installed}; }}',
     )
+    write_script(empty_path / "update-rc.d", f'echo "$@" >>{calls}')
     assert programs.program("redis-server") == str(installed)
-    assert calls.read_text().splitlines() == ["update", "install -y --no-install-recommends redis-server"]
+    assert calls.read_text().splitlines() == [
+        "update",
+        "install -y --no-install-recommends redis-server",
+        "redis-server disable",
+    ]
     assert not policy.exists()
 
 

@@ -1,0 +1,53 @@
+# Every command of the project. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+PACKAGES := churn producer stream_processor scorer es_ingest training analytics kibana stack
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo up down status test check docs lock
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make the virtual environment with the locked packages
+
+$(READY): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Python 3.11 or newer is needed, found $$($(PYTHON) --version); name another with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; \
+	  else echo "python3-venv is missing: apt-get install python3-venv"; exit 1; fi; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(READY) ## play a history (or INPUT=file FORMAT=format) through everything, without Docker
+	$(RUN) stack.demo $(if $(INPUT),--input $(INPUT)) $(if $(FORMAT),--format $(FORMAT))
+
+up: $(READY) ## start servers and services natively
+	$(RUN) stack up --pipeline
+
+down: $(READY) ## stop servers and services; data stay in .ebb
+	$(RUN) stack down
+
+status: $(READY) ## show what runs and where
+	$(RUN) stack status
+
+check: $(READY) ## format, lint, types, import rules, unit and property tests
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(VENV)/bin/lint-imports
+	$(RUN) pytest -q tests/unit tests/property
+
+test: check ## everything: the checks, then the tests against real servers
+	$(RUN) pytest -q tests/integration tests/end_to_end
+
+docs: $(READY) ## write the generated pages below docs/
+	$(RUN) docs.generate
+
+lock: $(READY) ## resolve the packages of pyproject.toml anew, with hashes
+	$(RUN) uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o requirements.lock
+	$(RUN) uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock

@@ -1,0 +1,89 @@
+"""Reasons for people: every feature's part in a risk as a sentence with the value that it rests on."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from churn.features import FEATURES, WINDOWS_DAYS, FeatureRow
+from churn.model import Floats
+from churn.risk_card import Driver
+
+_MEANINGS: Final = {feature.name: feature.meaning.rstrip(".") for feature in FEATURES}
+
+
+def _count(one: str, many: str, rest: str = "") -> Callable[[float], str]:
+    return lambda value: f"{value:,.0f} {one if value == 1 else many}{rest}"
+
+
+def _days(before: str) -> Callable[[float], str]:
+    return lambda value: f"{before} {_age(value)}"
+
+
+def _age(days: float) -> str:
+    whole = int(days)
+    return {0: "less than a day", 1: "1 day"}.get(whole, f"{whole:,} days")
+
+
+def _money(text: str) -> Callable[[float], str]:
+    return lambda value: text.format(f"{value:,.2f}")
+
+
+def _ratio(text: str) -> Callable[[float], str]:
+    return lambda value: text.format(f"{value:.1f}")
+
+
+def _minutes(text: str) -> Callable[[float], str]:
+    return lambda seconds: text.format(f"{int(seconds) // 60}:{int(seconds) % 60:02d}")
+
+
+def _of_window(days: int) -> dict[str, Callable[[float], str]]:
+    span = f" in the last {days} days" if days > 1 else " today"
+    return {
+        f"views_{days}d": _count("product view", "product views", span),
+        f"carts_{days}d": _count("product put into the cart", "products put into the cart", span),
+        f"purchases_{days}d": _count("purchase line", "purchase lines", span),
+        f"orders_{days}d": _count("order", "orders", span),
+        f"revenue_{days}d": _money("net revenue {}" + span),
+    }
+
+
+SENTENCES: Final[dict[str, Callable[[float], str]]] = {
+    "recency_days": _days("no order for"),
+    "frequency": _count("order", "orders", " in the last 365 days"),
+    "monetary": _money("net revenue {} in the last 365 days"),
+    "tenure_days": _days("customer for"),
+    "idle_days": _days("not seen for"),
+    **{name: sentence for days in WINDOWS_DAYS for name, sentence in _of_window(days).items()},
+    "orders_total": _count("order", "orders", " ever"),
+    "gross_revenue_total": _money("gross revenue {} ever"),
+    "net_revenue_total": _money("net revenue {} ever"),
+    "average_order_value": _money("average order {}"),
+    "sessions_total": _count("session", "sessions", " ever"),
+    "session_duration_mean_s": _minutes("{} minutes in a session on average"),
+    "views_per_session": _ratio("{} product views per session"),
+    "events_per_session": _ratio("{} events per session"),
+    "events_total": _count("event", "events", " ever"),
+}
+
+
+def sentence(feature: str, value: float | None) -> str:
+    """A feature's value in words; by its written meaning where there is no sentence of its own, or no value."""
+    if value is None:
+        return f"{_MEANINGS[feature]}: not known"
+    written = SENTENCES.get(feature)
+    return f"{_MEANINGS[feature]}: {value:g}" if written is None else written(value)
+
+
+def drivers(row: FeatureRow, feature_names: Sequence[str], contributions: Floats) -> list[Driver]:
+    """One driver per feature with a part in the risk, the heaviest first; `contributions` (features,) in log-odds."""
+    found = [
+        _driver(feature, row[feature], contribution)
+        for feature, contribution in zip(feature_names, contributions.tolist(), strict=True)
+        if contribution
+    ]
+    return sorted(found, key=lambda driver: -abs(driver.contribution))
+
+
+def _driver(feature: str, value: float | int | str | None, contribution: float) -> Driver:
+    number = None if value is None else float(value)
+    effect = "raises" if contribution > 0 else "lowers"
+    return Driver(feature, number, contribution, f"{sentence(feature, number)} ({effect} the risk)")
