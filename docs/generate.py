@@ -21,7 +21,7 @@ def event_schema() -> str:
 def feature_table() -> str:
     """Every feature with its meaning and unit."""
     rows = [
-        f"| `{each.name}` | {each.meaning} | {each.unit} | {each.window_days or ''} | {'yes' if each.in_model else ''} |"
+        f"| `{each.name}` | {each.meaning} | {each.unit} | {each.window_days or ''} | {'x' if each.in_model else ''} |"
         for each in FEATURES
     ]
     head = ["| feature | meaning | unit | window, days | in the model |", "| --- | --- | --- | --- | --- |"]

@@ -18,8 +18,8 @@ DAY_MS: Final = 86_400_000
 
 # A customer leaves for good at a constant rate of their own, gamma distributed over customers (as in Pareto/NBD).
 LEAVING_SHAPE: Final = 1.5
-LEAVING_MEAN_PER_DAY: Final = 1 / 200
-VISITING_SHAPE: Final = 1.2
+LEAVING_MEAN_PER_DAY: Final = 1 / 250
+VISITING_SHAPE: Final = 1.6
 SIGN_UP_WITHIN: Final = 0.75  # of the simulated time, more of them early
 
 
@@ -52,37 +52,33 @@ class Customer(NamedTuple):
         return max(0.0, min(self.leaves_ms, until_ms) - self.signed_up_ms) / DAY_MS
 
 
-def draw(
-    rng: np.random.Generator, count: int, start_ms: int, until_ms: int, categories: int
-) -> list[Customer]:
+def draw(rng: np.random.Generator, count: int, start_ms: int, until_ms: int, categories: int) -> list[Customer]:
     """`count` customers who sign up between the two moments, with relative visit rates whose mean is 1 a day."""
     signed_up = start_ms + (until_ms - start_ms) * SIGN_UP_WITHIN * rng.random(count) ** 1.5
     leaving = rng.gamma(LEAVING_SHAPE, LEAVING_MEAN_PER_DAY / LEAVING_SHAPE, count)
     leaves = signed_up + rng.exponential(1 / np.maximum(leaving, 1e-9)) * DAY_MS
-    columns = (
+    columns: tuple[np.ndarray, ...] = (
         signed_up.astype(np.int64),
         leaves,
         rng.gamma(VISITING_SHAPE, 1 / VISITING_SHAPE, count),
-        rng.gamma(2.0, 1.5, count),
-        rng.beta(2, 6, count),
+        rng.gamma(2.0, 1.2, count),
+        rng.beta(2, 5, count),
         rng.beta(1, 7, count),
-        rng.beta(4, 4, count),
+        rng.beta(4, 2, count),
         rng.beta(2, 2, count),
         rng.beta(1, 6, count),
         rng.beta(1, 20, count),
         rng.beta(1, 6, count),
         rng.normal(4.0, 0.6, count),
     )
-    numbers = zip(*(column.tolist() for column in columns), strict=True)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Customer(f"customer-{place:06d}", *traits, *_words(rng, categories))
-        for place, traits in enumerate(numbers, start=1)
+        Customer(*(f"customer-{number:06d}", *traits, *_words(rng, categories)))
+        for number, traits in enumerate(rows, start=1)
     ]
 
 
-def _words(
-    rng: np.random.Generator, categories: int
-) -> tuple[tuple[int, int], str, str, str, str, int, str]:
+def _words(rng: np.random.Generator, categories: int) -> tuple[tuple[int, int], str, str, str, str, int, str]:
     country = _choice(rng, tuple(COUNTRIES), tuple(share for share, _ in COUNTRIES.values()))
     first, second = rng.integers(categories, size=2).tolist()
     return (

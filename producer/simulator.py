@@ -1,37 +1,30 @@
 """A small shop that lives: customers sign up, visit, buy, send back, rate and at some point leave for good.
 
-Everything follows from the plan: the same plan gives the same events, in order of time. Each customer has randomness
-of their own, so that one life does not change when another one is added.
+Everything follows from the plan: the same plan gives the same events, in order of time. Each customer's life has
+randomness of its own; who they are is in `customers`, what they do on a visit in `sessions`.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from xxhash import xxh3_64_hexdigest
 
-from churn.events import Event
-from producer import catalogue, customers
-from producer.catalogue import Product
-from producer.customers import DAY_MS, Customer
+from churn.events import Event, epoch_ms
+from producer import catalogue, customers, sessions
+from producer.adapters import with_changes
+from producer.customers import DAY_MS
 from producer.errors import NobodyLeft
+from producer.sessions import Names, Timed
 
-PILOT_SESSIONS: Final = 4_000
-MAX_LINES: Final = 4
-STEP_MEAN_S: Final = 50.0
-STEP_MAX_S: Final = 1_500.0  # below the 30 minutes after which a session is another one
-HOME_CATEGORY_SHARE: Final = 0.8
-USUAL_SHARE: Final = 0.75  # of sessions on the customer's usual device, and by their usual channel
-REFUND_DAYS: Final = (2.0, 10.0)
-RATING_DAYS: Final = (1.0, 14.0)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+PILOT_VISITS: Final = 4_000
 
 
 class Plan(NamedTuple):
-    """What is to be simulated: `num_events` is met within a few per cent; `until` (aware) is not reached."""
+    """What is to be simulated: about `num_events` events on the `days` before `until` (aware), which is not reached."""
 
     num_customers: int
     num_events: int
@@ -40,103 +33,85 @@ class Plan(NamedTuple):
     until: datetime
 
     @property
-    def until_ms(self) -> int:
-        return (self.until - _EPOCH) // timedelta(milliseconds=1)
-
-    @property
-    def start_ms(self) -> int:
-        return self.until_ms - self.days * DAY_MS
-
-
-class _Line(NamedTuple):
-    """A product in the cart, and how many of it."""
-
-    product: Product
-    quantity: int
-
-
-class _Session(NamedTuple):
-    """What the events of one session share."""
-
-    customer: Customer
-    session_id: str
-    device: str
-    channel: str
-    campaign: str | None
+    def name(self) -> str:
+        """Stands for the plan in ids, so that another simulation's events are others."""
+        return xxh3_64_hexdigest(repr(tuple(self)).encode())[:8]
 
 
 class Simulation:
-    """The shop of one plan. `history` comes first; `live` goes on with whoever is still there."""
+    """The shop of one plan. `history` comes first; `live` goes on with those who are still there."""
 
     def __init__(self, plan: Plan) -> None:
         rng = np.random.default_rng(plan.seed)
-        self._plan = plan
-        self._name = xxh3_64_hexdigest(repr(plan).encode())[:8]
-        self._numbers = count()
+        self._until_ms = epoch_ms(plan.until)
+        start_ms = self._until_ms - plan.days * DAY_MS
         self._catalogue = catalogue.draw(rng)
         self._customers = customers.draw(
-            rng, plan.num_customers, plan.start_ms, plan.until_ms, len(self._catalogue.by_category)
+            rng, plan.num_customers, start_ms, self._until_ms, len(self._catalogue.by_category)
         )
         self._randoms = [np.random.default_rng([plan.seed, place]) for place in range(plan.num_customers)]
-        self._visits_per_day = self._scale(rng)
-        self._visits: list[tuple[float, int]] = []  # when each customer comes next
-        self._waiting: list[tuple[int, int, Event]] = []  # events that are to happen, by time
+        self._visits_per_day = self._scaled_to(plan.num_events - plan.num_customers, rng)
+        self._names = Names(plan.name)
         self._is_live = False
+        self._numbers = count()
+        self._waiting: list[tuple[int, int, Event]] = []  # what is to happen, by time
+        self._visits: list[tuple[float, int]] = []  # when each customer comes next
         for place, customer in enumerate(self._customers):
-            self._sign_up(place, customer)
+            self._expect(sessions.sign_up(customer, self._names))
+            self._plan_visit(place, customer.signed_up_ms)
         heapify(self._visits)
 
-    def _scale(self, rng: np.random.Generator) -> float:
-        """Visits per day of a customer with rate 1, so that the history has as many events as planned.
+    def _scaled_to(self, events: int, rng: np.random.Generator) -> float:
+        """Visits per day of a customer with rate 1, so that all visits together have so many events.
 
-        A visit's mean number of events comes from a pilot, so that it holds whatever a session is made of.
+        How many events a visit has comes from a pilot, so that it holds whatever a visit is made of.
         """
-        weights = np.array([c.visits_per_day * c.days_active(self._plan.until_ms) for c in self._customers])
-        drawn = rng.choice(len(weights), size=PILOT_SESSIONS, p=weights / weights.sum()).tolist()
-        events = sum(len(self._session(self._customers[place], rng, self._plan.start_ms)) for place in drawn)
-        planned = max(0, self._plan.num_events - self._plan.num_customers)
-        return float(planned / (events / PILOT_SESSIONS * weights.sum()))
-
-    # --- time ---------------------------------------------------------------------------------------------------------
+        weights = np.array([who.visits_per_day * who.days_active(self._until_ms) for who in self._customers])
+        names = Names("pilot")
+        chosen = rng.choice(len(weights), size=PILOT_VISITS, p=weights / weights.sum()).tolist()
+        seen = sum(len(sessions.visit(self._customers[place], 0, self._catalogue, rng, names)) for place in chosen)
+        return float(events / (seen / PILOT_VISITS * weights.sum()))
 
     def history(self) -> Iterator[Event]:
         """All events before the plan's `until`, in order of time."""
-        return self._advance(self._plan.until_ms)
+        return self._advance(self._until_ms)
 
-    def live(self, now: Any) -> Iterator[Event]:
-        """Without end, after `history`: what those do who are still there, each event at the moment when it is taken.
+    def live(self, now: Callable[[], datetime]) -> Iterator[Event]:
+        """Without end, after `history`: what those do who are still there, as fast as it is taken.
 
-        Nobody leaves any more. `now()` is the moment (aware). Raises `NobodyLeft`.
+        Each event happens at `now()` (aware), when it is taken; only their order comes from the simulated time.
+        Nobody leaves any more. Raises `NobodyLeft`.
         """
         if not self._visits:
-            raise NobodyLeft("every simulated customer has left by now: simulate more --num_customers")
+            raise NobodyLeft("every simulated customer has left by the end of the history: simulate more of them")
         self._is_live = True
-        self._name += f"-{now().timestamp():.0f}"
-        return self._advance(float("inf"))
+        self._names.simulation += f"-{epoch_ms(now()):x}"  # a later live run on the same history has other ids
+        for event in self._advance(float("inf")):
+            yield with_changes(event, occurred_at=now())
 
     def _advance(self, until_ms: float) -> Iterator[Event]:
-        visits, waiting = self._visits, self._waiting
         while True:
-            next_visit_ms = visits[0][0] if visits else float("inf")
-            while waiting and waiting[0][0] < min(next_visit_ms, until_ms):
-                yield heappop(waiting)[2]
+            next_visit_ms = self._visits[0][0] if self._visits else float("inf")
+            while self._waiting and self._waiting[0][0] < min(next_visit_ms, until_ms):
+                yield heappop(self._waiting)[2]
             if next_visit_ms >= until_ms:
                 return
             self._visit()
 
     def _visit(self) -> None:
         at_ms, place = heappop(self._visits)
-        customer, rng = self._customers[place], self._randoms[place]
         self._plan_visit(place, at_ms)
-        for event_ms, event in self._session(customer, rng, int(at_ms)):
-            self._expect(event_ms, event)
+        rng = self._randoms[place]
+        for timed in sessions.visit(self._customers[place], int(at_ms), self._catalogue, rng, self._names):
+            self._expect(timed)
 
     def _plan_visit(self, place: int, after_ms: float) -> None:
         customer = self._customers[place]
-        rate = max(customer.visits_per_day * self._visits_per_day, 1e-12)
-        next_ms = after_ms + self._randoms[place].exponential(1 / rate) * DAY_MS
+        visits_per_day = max(customer.visits_per_day * self._visits_per_day, 1e-9)
+        next_ms = after_ms + self._randoms[place].exponential(1 / visits_per_day) * DAY_MS
         if self._is_live or next_ms < customer.leaves_ms:
             heappush(self._visits, (next_ms, place))
 
-    def _expect(self, at_ms: int, event: Event) -> None:
+    def _expect(self, timed: Timed) -> None:
+        at_ms, event = timed
         heappush(self._waiting, (at_ms, next(self._numbers), event))

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pwd
+import shutil
 from pathlib import Path
 
 from stack import downloads, ports, programs
@@ -26,7 +27,7 @@ ELASTICSEARCH_LOGGING = """\
 appender.console.type = Console
 appender.console.name = console
 appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] %marker%m%consoleException%n
+appender.console.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] [%node_name]%marker %m%consoleException%n
 rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
 """
@@ -52,6 +53,7 @@ class ElasticsearchServer(Service):
         return self.directory / "tmp"
 
     def prepare(self) -> None:
+        shutil.rmtree(self._temporary, ignore_errors=True)  # every start leaves a few files there
         for directory in (self.data_directory, self._configuration, self._temporary):
             directory.mkdir(exist_ok=True)
         settings = {
