@@ -96,6 +96,9 @@ class FeatureStore(Protocol):
     def due(self, now_ms: int, limit: int) -> list[str]:
         """Customers whose time to be rescored has come, longest waiting first."""
 
+    def unschedule(self, customer_ids: Sequence[str]) -> None:
+        """Never rescore these customers again, until their next card says when."""
+
     def customer_ids(self) -> Iterable[str]:
         """All customers, in no order."""
 
@@ -177,9 +180,14 @@ class RedisFeatureStore:
         rows = self._guarded(lambda: self._client.zrangebyscore(DUE, "-inf", now_ms, start=0, num=limit))
         return [member.decode() for member in rows]
 
+    def unschedule(self, customer_ids: Sequence[str]) -> None:
+        if customer_ids:
+            self._guarded(lambda: self._client.zrem(DUE, *customer_ids))
+
     def customer_ids(self) -> Iterable[str]:
         prefix = len(customer_key(""))
-        for key in self._client.scan_iter(match=customer_key("*"), count=1000):
+        keys = self._client.scan_iter(match=customer_key("*"), count=1000)
+        while (key := self._guarded(lambda: next(keys, None))) is not None:
             yield key[prefix:].decode()
 
     def _guarded(self, call: Any) -> Any:
@@ -238,6 +246,10 @@ class MemoryFeatureStore:
     def due(self, now_ms: int, limit: int) -> list[str]:
         waiting = sorted((due_ms, customer_id) for customer_id, due_ms in self._due.items() if due_ms <= now_ms)
         return [customer_id for _, customer_id in waiting[:limit]]
+
+    def unschedule(self, customer_ids: Sequence[str]) -> None:
+        for customer_id in customer_ids:
+            self._due.pop(customer_id, None)
 
     def customer_ids(self) -> Iterable[str]:
         return iter(self._customers)

@@ -26,7 +26,6 @@ import msgspec
 import numpy as np
 import skops.io
 from numpy.typing import NDArray
-from scipy.special import expit
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
@@ -80,7 +79,7 @@ class Population(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """Everything about a model but its fitted pipeline. `slope` and `intercept`: log-odds = slope * margin + intercept."""
+    """Everything about a model but its fitted pipeline. Log-odds of a risk = `slope` * margin + `intercept`."""
 
     feature_names: tuple[str, ...]
     fold_version: int
@@ -168,7 +167,12 @@ def score_matrix(model: RiskModel, matrix: Floats) -> Scores:
     if not len(matrix):
         return Scores(np.zeros(0), model._base, np.zeros(matrix.shape))
     contributions = model._standardise.transform(matrix) @ model._weights
-    return Scores(expit(model._base + contributions.sum(axis=1)), model._base, contributions)
+    return Scores(sigmoid(model._base + contributions.sum(axis=1)), model._base, contributions)
+
+
+def sigmoid(log_odds: Floats) -> Floats:
+    """Probabilities of these log-odds, precise also where they are close to 0."""
+    return np.asarray(np.exp(-np.logaddexp(0, -log_odds)), dtype=np.float64)
 
 
 def band(risk: float) -> str:
@@ -217,9 +221,10 @@ def go_live(directory: Path, version: str) -> None:
 def live_version(directory: Path) -> str:
     """The version that is live. Raises `ModelMissing` when there is none."""
     try:
-        return (directory / LIVE).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        raise ModelMissing(f"no live model in {directory}: train one with `python -m training`") from None
+        return (directory / LIVE).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        why = error.strerror or "cannot be read"
+        raise ModelMissing(f"no live model, {directory / LIVE}: {why}; train with `python -m training`") from None
 
 
 def load(directory: Path, version: str | None = None) -> RiskModel:

@@ -28,7 +28,7 @@ NAMED: Final = tuple(dict.fromkeys(name for names in _BY_RECENCY_AND_FREQUENCY.v
 
 
 class CutPoints(msgspec.Struct, frozen=True):
-    """The 20/40/60/80 percentiles of recency (days), frequency (orders) and monetary (major units), and their version."""
+    """The 20/40/60/80 percentiles of recency (days), frequency (orders) and monetary (major units)."""
 
     version: str
     recency: tuple[float, float, float, float]

@@ -30,6 +30,14 @@ class Counts:
     def rows(self) -> int:
         return self.events + self.dead_letters.total()
 
+    def summary(self, seconds: float) -> str:
+        """A small table for people."""
+        lines = [("rows read", f"{self.rows:,}"), ("events", f"{self.events:,}")]
+        lines += [("dead letters", f"{self.dead_letters.total():,}")]
+        lines += [(f"  {reason}", f"{number:,}") for reason, number in sorted(self.dead_letters.items())]
+        lines += [("seconds", f"{seconds:,.1f}"), ("rows/s", f"{self.rows / max(seconds, 1e-9):,.0f}")]
+        return "\n".join(f"{name:<20}{value:>14}" for name, value in lines)
+
 
 class Part(NamedTuple):
     """Which rows of a file are replayed: `limit` of them (None: all) after the first `skip`."""
@@ -49,6 +57,7 @@ class Replay:
         file: RowFile,
         adapter: Adapter,
         sinks: Sequence[Sink],
+        counts: Counts,
         *,
         pace: Pace,
         now: Now,
@@ -62,7 +71,7 @@ class Replay:
         self._now = now
         self._currency = currency
         self._shift = shift
-        self.counts = Counts()
+        self.counts = counts
 
     def run(self, part: Part, progress: ProgressLine, must_stop: MustStop) -> None:
         """Send the rows of `part` and flush; ends early, also with a flush, when `must_stop`."""

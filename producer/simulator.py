@@ -4,7 +4,7 @@ Everything follows from the plan: the same plan gives the same events, in order 
 randomness of its own; who they are is in `customers`, what they do on a visit in `sessions`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -15,7 +15,6 @@ from xxhash import xxh3_64_hexdigest
 
 from churn.events import Event, epoch_ms
 from producer import catalogue, customers, sessions
-from producer.adapters import with_changes
 from producer.customers import DAY_MS
 from producer.errors import NobodyLeft
 from producer.sessions import Names, Timed
@@ -76,18 +75,17 @@ class Simulation:
         """All events before the plan's `until`, in order of time."""
         return self._advance(self._until_ms)
 
-    def live(self, now: Callable[[], datetime]) -> Iterator[Event]:
-        """Without end, after `history`: what those do who are still there, as fast as it is taken.
+    def live(self, started_at: datetime) -> Iterator[Event]:
+        """Without end, after `history`: what those do who are still there; nobody leaves any more.
 
-        Each event happens at `now()` (aware), when it is taken; only their order comes from the simulated time.
-        Nobody leaves any more. Raises `NobodyLeft`.
+        The times are simulated ones. `started_at` (aware) goes into all new ids, so that a later run on the same
+        history has others. Raises `NobodyLeft`.
         """
         if not self._visits:
             raise NobodyLeft("every simulated customer has left by the end of the history: simulate more of them")
         self._is_live = True
-        self._names.simulation += f"-{epoch_ms(now()):x}"  # a later live run on the same history has other ids
-        for event in self._advance(float("inf")):
-            yield with_changes(event, occurred_at=now())
+        self._names.simulation += f"-{epoch_ms(started_at):x}"
+        return self._advance(float("inf"))
 
     def _advance(self, until_ms: float) -> Iterator[Event]:
         while True:

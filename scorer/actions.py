@@ -1,4 +1,4 @@
-"""What to do about a customer, by segment and risk band: a small table that marketing edits, checked when it is read."""
+"""What to do about a customer, by segment and risk band: a small table that marketing edits, checked when read."""
 
 import csv
 from pathlib import Path

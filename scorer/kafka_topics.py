@@ -28,6 +28,7 @@ class Notices:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
+            bootstrap_timeout_ms=int(ANSWER_TIMEOUT_S * 1000),
             session_timeout_ms=10_000,
             metadata_max_age_ms=5_000,
         )
@@ -47,7 +48,7 @@ class Notices:
         return customer_id
 
     def commit(self) -> None:
-        """All that was polled is done. A commit that fails is made up for by the next one, or the notices come again."""
+        """All that was polled is done. If it fails, the next one makes up for it, or the notices come again."""
         try:
             self._consumer.commit(timeout_ms=ANSWER_TIMEOUT_S * 1000)
         except CommitFailedError:
@@ -82,6 +83,7 @@ class RiskTopic:
             enable_idempotence=False,
             max_in_flight_requests_per_connection=1,
             allow_auto_create_topics=False,
+            bootstrap_timeout_ms=int(ANSWER_TIMEOUT_S * 1000),
             max_block_ms=int(ANSWER_TIMEOUT_S * 1000),
             linger_ms=5,
             batch_size=256 * 1024,
@@ -89,9 +91,7 @@ class RiskTopic:
 
     def publish(self, cards: Sequence[RiskCard]) -> None:
         """Send the cards and return when Kafka has them all. Raises `KafkaError`; then some may have arrived."""
-        sent = [
-            self._producer.send(topics.RISK, key=card.customer_id.encode(), value=encode(card)) for card in cards
-        ]
+        sent = [self._producer.send(topics.RISK, key=card.customer_id.encode(), value=encode(card)) for card in cards]
         self._producer.flush(timeout=ANSWER_TIMEOUT_S)
         for future in sent:
             future.get(timeout=0)

@@ -4,7 +4,6 @@ A notice is committed only when Redis and Kafka have its card. Whatever neighbou
 given up, and nothing is lost by a stop in the middle: scoring again as of the same moment says the same.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -71,6 +70,7 @@ class Service:
         self._everybody: Iterator[str] | None = None
         self._keeps_time = False
         self._next_tick = self._summed_up_at = clock()
+        self._invalid = ""
         self._counts = dict.fromkeys(("noticed", "rescored", "without_state", "invalid_state"), 0)
 
     def run(self, stop: Flag) -> None:
@@ -95,17 +95,20 @@ class Service:
         self._next_tick = self._clock() + TICK
         has_new_model = self._live_model.refresh()
         had_time, self._keeps_time = self._keeps_time, self._notices.keeps_time
-        if not self._keeps_time:
+        if self._keeps_time:
+            if has_new_model or not had_time:
+                self._everybody = iter(self._store.customer_ids())
+            self._rescore(stop)
+        else:
             self._everybody = None
-            return
-        if has_new_model or not had_time:
-            self._everybody = iter(self._store.customer_ids())
+        if self._clock() >= self._summed_up_at + SUMMARY_EVERY:
+            self._sum_up()
+
+    def _rescore(self, stop: Flag) -> None:
         silent = patiently(self._next_silent, stop)
         if silent:
             self._counts["rescored"] += patiently(lambda: self._score(silent), stop)
             self._next_tick = self._clock()
-        if self._clock() >= self._summed_up_at + SUMMARY_EVERY:
-            self._sum_up()
 
     def _next_silent(self) -> list[str]:
         """Customers to rescore: everybody while the model is new, else those whose time has come."""
@@ -119,3 +122,51 @@ class Service:
                 return silent
             self._everybody = None
         return self._store.due(epoch_ms(self._clock()), BATCH)
+
+    def _score(self, customer_ids: Sequence[str]) -> int:
+        """Write the cards of these customers to Redis and Kafka; how many there are."""
+        kept = self._read(customer_ids)
+        customers = [(customer_id, kept[customer_id].state) for customer_id in customer_ids if customer_id in kept]
+        cards = build_cards(customers, self._live_model.model, self._actions, self._clock())
+        self._store.write_cards([card_write(card) for card in cards])
+        self._store.unschedule([customer_id for customer_id in customer_ids if customer_id not in kept])
+        self._risk_topic.publish(cards)
+        return len(cards)
+
+    def _read(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
+        try:
+            kept = self._store.read_states(customer_ids)
+        except InvalidState:
+            kept = self._read_one_by_one(customer_ids)
+        self._counts["without_state"] += len(customer_ids) - len(kept)
+        return kept
+
+    def _read_one_by_one(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
+        """The states that can be read. The others wait for the stream processor to rebuild them and to tell us so."""
+        kept: dict[str, Kept] = {}
+        for customer_id in customer_ids:
+            try:
+                kept |= self._store.read_states([customer_id])
+            except InvalidState as error:
+                self._counts["invalid_state"] += 1
+                self._invalid = str(error)
+        return kept
+
+    def _sum_up(self) -> None:
+        now = self._clock()
+        seconds = (now - self._summed_up_at).total_seconds()
+        scored = self._counts["noticed"] + self._counts["rescored"]
+        model = self._live_model.model
+        log.info(
+            "scored",
+            cards=scored,
+            per_s=round(scored / seconds, 1) if seconds else 0.0,
+            lag=self._notices.lag,
+            model_version=model.model_version if model else None,
+            unreadable=self._notices.unreadable,
+            **self._counts,
+        )
+        if self._counts["invalid_state"]:
+            log.error("states cannot be read", customers=self._counts["invalid_state"], reason=self._invalid)
+        self._counts = dict.fromkeys(self._counts, 0)
+        self._summed_up_at = now

@@ -7,18 +7,13 @@ import sys
 from pathlib import Path
 
 from stack.errors import NotRunning, StackError
+from stack.pipeline import Pipeline
+from stack.progress import show_progress
 from stack.stack import SERVICE_NAMES, Stack
 
 log = logging.getLogger("stack")  # under `python -m`, __name__ is not in the package
 
 DEFAULT_DIRECTORY = Path(".ebb/stack")
-
-
-class ElapsedFormatter(logging.Formatter):
-    """One line per step, with the seconds since the command began."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return f"{record.relativeCreated / 1000:6.1f} s  {record.getMessage()}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _up(options: argparse.Namespace) -> None:
+    if options.pipeline:
+        Pipeline(options.dir).start()
+        return
     chosen = {name: getattr(options, f"{name}_port") for name in SERVICE_NAMES}
     ports = {name: port for name, port in chosen.items() if port is not None}
     stack = Stack(options.dir, options.services or SERVICE_NAMES, ports=ports, free_ports=options.free_ports)
@@ -42,32 +40,32 @@ def _up(options: argparse.Namespace) -> None:
 
 
 def _down(options: argparse.Namespace) -> None:
-    stack = Stack(options.dir)
-    if not stack.running:
-        log.info("nothing runs in %s", stack.directory)
+    pipeline = Pipeline(options.dir)
+    if not pipeline.running:
+        log.info("nothing runs in %s", options.dir)
     if options.purge:
-        stack.purge()
-        log.info("removed what lay in %s", stack.directory)
+        pipeline.purge()
+        log.info("removed what lay in %s", options.dir)
     else:
-        stack.stop()
+        pipeline.stop()
 
 
 def _status(options: argparse.Namespace) -> None:
-    stack = Stack(options.dir)
-    if not stack.running:
-        raise NotRunning(f"nothing runs in {stack.directory}; start it with `python -m stack up`")
+    pipeline = Pipeline(options.dir)
+    if not pipeline.running:
+        raise NotRunning(f"nothing runs in {options.dir}; start it with `python -m stack up`")
     if options.json:
-        print(json.dumps(status(stack)))
+        print(json.dumps(status(pipeline)))
     else:
-        for service in stack.running:
-            print(f"{service.name:<14} {service.url:<28} pid {service.pid:<8} {service.log_file}")
+        for service in pipeline.running:
+            print(f"{service.name:<17} {service.url:<34} pid {service.pid:<8} {service.log_file}")
 
 
-def status(stack: Stack) -> dict[str, object]:
-    """The addresses of what runs, under the names of the project's settings, and the pids by service."""
+def status(pipeline: Pipeline) -> dict[str, object]:
+    """The addresses of the servers that run, under the names of the project's settings, and the pids of everything."""
     keys = {"kafka": "kafka", "redis": "redis_url", "elasticsearch": "elasticsearch_url"}
-    addresses = {keys[service.name]: service.url for service in stack.running}
-    return {**addresses, "pids": {service.name: service.pid for service in stack.running}}
+    addresses = {keys[server.name]: server.url for server in pipeline.servers.running}
+    return {**addresses, "pids": {service.name: service.pid for service in pipeline.running}}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in SERVICE_NAMES:
         up.add_argument(f"--{name}-port", type=int, metavar="N", help=f"port of {name} on 127.0.0.1")
     up.add_argument("--free-ports", action="store_true", help="take any free port where none is given")
+    up.add_argument("--pipeline", action="store_true", help="start the services of Ebb too, after their topics")
     up.set_defaults(command=_up)
 
     down = commands.add_parser("down", parents=[common], help="stop the servers; data stay")
@@ -103,13 +102,6 @@ def _service_name(text: str) -> str:
     return text
 
 
-def _show_progress() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(ElapsedFormatter())
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-
-
 if __name__ == "__main__":
-    _show_progress()
+    show_progress()
     sys.exit(main())

@@ -7,11 +7,11 @@ prints what came of it and leaves everything running.
 import argparse
 import json
 import logging
-import os
 import shutil
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +19,9 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 
 from stack.errors import StackError
-from stack.freshness import FreshnessProbe, describe
+from stack.freshness import Freshness, FreshnessProbe, describe
 from stack.pipeline import Pipeline, StepFailed
+from stack.progress import show_progress
 from stack.waiting import wait_until
 from stack.workers import EsIngest, Scorer, StreamProcessor
 
@@ -94,7 +95,7 @@ class Demo:
         code = self._pipeline.run("training", *arguments, accept=(0, TRAINING_REFUSED))
         return code == 0
 
-    def _follow_live_tail(self) -> object:
+    def _follow_live_tail(self) -> Freshness:
         log.info("following live events, %d a second", LIVE_RATE)
         variables = self._pipeline.variables
         probe = FreshnessProbe(variables["KAFKA_BOOTSTRAP_SERVERS"], variables["REDIS_URL"])
@@ -107,9 +108,10 @@ class Demo:
         if self._file is None:
             live = ["--live", "--rate", str(LIVE_RATE), "--for", str(LIVE_SECONDS), "--topic", "events"]
             return [*self._simulated, *live]
-        return [*self._replayed(), "--skip", str(self._rows_before_tail()), "--rate", str(LIVE_RATE), "--topic", "events"]
+        tail = ["--skip", str(self._rows_before_tail()), "--rate", str(LIVE_RATE), "--topic", "events"]
+        return [*self._replayed(), *tail]
 
-    def _wait(self, what: str, condition: object) -> None:
+    def _wait(self, what: str, condition: Callable[[], bool]) -> None:
         log.info("waiting until %s", what)
         if not wait_until(condition, PATIENCE_S, poll_s=0.2):
             raise StepFailed(f"waited {PATIENCE_S:.0f} s in vain until {what}; the logs lie below {ROOT / 'stack'}")
@@ -144,7 +146,7 @@ class Demo:
         client.close()
         return scored == customers
 
-    def _report(self, events_per_s: float, freshness: object, has_model: bool) -> None:
+    def _report(self, events_per_s: float, freshness: Freshness, has_model: bool) -> None:
         print(f"\nThroughput: {events_per_s:,.0f} events/s from the producer's start to the last state in Redis")
         print(f"Freshness:  produced -> state in Redis {describe(freshness.to_state_s)}")
         print(f"            produced -> risk in Redis  {describe(freshness.to_risk_s)}\n")

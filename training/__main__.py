@@ -1,4 +1,4 @@
-"""`python -m training`: learn from the history who will not order again, and let the model go live if it is worth it."""
+"""`python -m training`: learn from the history who will not order again; the model goes live if it is worth it."""
 
 import argparse
 import json

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -50,7 +51,7 @@ class Samples(NamedTuple):
 
     def where(self, chosen: NDArray[np.bool_]) -> "Samples":
         """The rows for which `chosen` is true."""
-        return Samples(*(column[chosen] for column in self))
+        return Samples(self.customer_ids[chosen], self.cut_offs_ms[chosen], self.matrix[chosen], self.labels[chosen])
 
     def at(self, *moments: datetime) -> "Samples":
         """The rows of these cut-offs."""
@@ -111,12 +112,11 @@ def _shards(table: Any, count: int) -> list[Any]:
     ids = table["customer_id"].combine_chunks()
     if isinstance(ids, pa.ChunkedArray):
         ids = pa.concat_arrays(ids.chunks)
-    is_new = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
-    starts = np.flatnonzero(is_new) + 1
+    starts = np.flatnonzero(pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)) + 1
     wanted = np.linspace(0, table.num_rows, count + 1)[1:-1]
-    cuts = np.unique(starts[np.searchsorted(starts, wanted).clip(max=len(starts) - 1)]) if len(starts) else []
-    edges = [0, *(int(cut) for cut in cuts), table.num_rows]
-    return [table.slice(begin, end - begin) for begin, end in zip(edges, edges[1:], strict=False)]
+    after = np.searchsorted(starts, wanted)
+    edges = [0, *np.unique(starts[after[after < len(starts)]]).tolist(), table.num_rows]
+    return [table.slice(begin, end - begin) for begin, end in pairwise(edges)]
 
 
 def _fold_shard(packed: bytes, *, cut_offs: tuple[datetime, ...], as_of: datetime) -> Dataset:
@@ -139,8 +139,12 @@ def _fold_shard(packed: bytes, *, cut_offs: tuple[datetime, ...], as_of: datetim
 
 
 def _joined(parts: Sequence[Dataset]) -> Dataset:
-    columns = zip(*(part.samples for part in parts), strict=True)
-    samples = Samples(*(np.concatenate(column) for column in columns))
+    samples = Samples(
+        np.concatenate([part.samples.customer_ids for part in parts]),
+        np.concatenate([part.samples.cut_offs_ms for part in parts]),
+        np.concatenate([part.samples.matrix for part in parts]),
+        np.concatenate([part.samples.labels for part in parts]),
+    )
     return Dataset(samples, np.concatenate([part.buyers for part in parts]))
 
 
@@ -164,10 +168,10 @@ def customer_rows(
 
 
 class _Folded(NamedTuple):
-    """The state after the first `count` known events."""
+    """The state after the first `folded` known events."""
 
     state: State
-    count: int
+    folded: int
 
 
 def _by_arrival(events: Sequence[tuple[Event, datetime]]) -> list[_Known]:
@@ -190,6 +194,6 @@ def _fold_up_to(known: Sequence[_Known], moments: Sequence[datetime]) -> dict[da
 
 def _has_churned(at_end: _Folded, known: Sequence[_Known], t0: datetime) -> bool:
     end = t0 + HORIZON
-    late = (event for _, occurred_at, _, event in known[at_end.count :] if occurred_at <= end)
+    late = (event for _, occurred_at, _, event in known[at_end.folded :] if occurred_at <= end)
     last_order_ms = feature_row(replay(late, at_end.state), end)["last_purchase_at"]
     return not (isinstance(last_order_ms, int) and last_order_ms > epoch_ms(t0))

@@ -3,7 +3,6 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.special import expit
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -11,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from churn.model import Floats
+from churn.model import Floats, sigmoid
 from training.dataset import Samples
 
 # Windows of one thing overlap; a weak penalty would set them against each other and make odd reasons.
@@ -34,7 +33,7 @@ class Fitted(NamedTuple):
     def risk(self, matrix: Floats) -> Floats:
         """(n,) probabilities of churn."""
         margin = self.pipeline.decision_function(matrix)
-        return np.asarray(expit(self.slope * margin + self.intercept), dtype=np.float64)
+        return sigmoid(self.slope * margin + self.intercept)
 
 
 def fit(train: Samples, calibrate: Samples | None) -> Fitted:

@@ -17,7 +17,7 @@ from training.dataset import Dataset, Samples
 from training.fit import Fitted, fit, require_both_outcomes
 from training.split import Kind, Split
 
-LIBRARIES: Final = ("numpy", "scikit-learn", "scipy", "skops")
+LIBRARIES: Final = ("numpy", "scikit-learn", "skops")
 TEST_SHARE_OF_CUSTOMERS: Final = 40
 
 
@@ -82,9 +82,10 @@ def train(table: Any, least: Least, *, processes: int, on_folded: Callable[[int]
 
 
 def _shortfall(population: Population) -> str:
+    least_days = max(population.min_days, split.SHORTEST.days)
     return (
         f"{population.days:g} days of history with {population.customers_with_order:,} customers who ordered; "
-        f"training needs {max(population.min_days, split.SHORTEST.days)} days and {population.min_customers:,} customers"
+        f"training needs {least_days} days and {population.min_customers:,} customers"
     )
 
 

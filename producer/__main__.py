@@ -1,0 +1,144 @@
+"""The process: reads clock, environment and signals, connects what the command line asks for, and sums up."""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import FrameType
+
+from rich.console import Console
+
+from churn import logs, settings
+from churn.history import HistoryExists
+from producer import arguments, simulate
+from producer.adapters import Adapter
+from producer.errors import ProducerError, PublishFailed
+from producer.files import open_rows
+from producer.pacing import EventTime, FixedRate, NoWait, Pace, Sleep
+from producer.progress import ProgressLine
+from producer.replay import Counts, Part, Replay, shift_to
+from producer.simulator import Plan, Simulation
+from producer.sinks import HistorySink, KafkaSink, Sink
+
+
+class Stop:
+    """Set by the first SIGINT or SIGTERM: the command then ends at once, but cleanly. A second one kills."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._event = threading.Event()
+        self.wait = self._event.wait
+        self.is_asked = self._event.is_set
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        signal.signal(number, signal.SIG_DFL)
+        self._event.set()
+
+
+def main() -> int:
+    """Run one command; returns its exit code."""
+    options = arguments.parse(None, _now())
+    logs.configure("producer", settings.read(settings.LogSettings).log_format)
+    stop = Stop()
+    try:
+        return {"simulate": _simulate, "replay": _replay}[options.command](options, stop)
+    except (ProducerError, HistoryExists, OSError) as error:
+        print(f"producer: {error}", file=sys.stderr)
+        return 1
+
+
+def _simulate(options: argparse.Namespace, stop: Stop) -> int:
+    plan = Plan(options.num_customers, options.num_events, options.days, options.seed, options.until)
+    with _sinks(options) as sinks, _summed_up() as counts:
+        simulation = Simulation(plan)
+        send = partial(simulate.send, sinks=sinks, counts=counts)
+        past = simulate.at_their_time(simulation.history(), _pace(options.speed, stop.wait))
+        with _progress("simulating", "events") as progress:
+            send(past, progress=progress, expected=plan.num_events, must_stop=stop.is_asked)
+        if options.live and not stop.is_asked():
+            _live(options, stop, simulation, send)
+            return 0
+    return _exit_code(stop)
+
+
+def _live(options: argparse.Namespace, stop: Stop, simulation: Simulation, send: Callable[..., None]) -> None:
+    ends = time.monotonic() + (options.for_s or float("inf"))
+    pace = FixedRate(options.rate, time.monotonic, lambda seconds: stop.wait(min(seconds, ends - time.monotonic())))
+    present = simulate.as_of_now(simulation.live(_now()), pace, _now)
+    with _progress("live", "events") as progress:
+        send(
+            present,
+            progress=progress,
+            expected=None,
+            must_stop=lambda: stop.is_asked() or time.monotonic() >= ends,
+        )
+
+
+def _replay(options: argparse.Namespace, stop: Stop) -> int:
+    currency = settings.read(settings.ShopSettings).shop_currency
+    file = open_rows(options.file, options.encoding)
+    adapter = Adapter(options.format, file, currency)
+    shift = shift_to(_now(), file, adapter, stop.is_asked) if options.shift_to_now else timedelta(0)
+    rate = options.rate
+    pace = FixedRate(rate, time.monotonic, stop.wait) if rate else _pace(options.speed, stop.wait)
+    with _sinks(options) as sinks, _summed_up() as counts, _progress("replaying", "rows") as progress:
+        replay = Replay(file, adapter, sinks, counts, pace=pace, now=_now, currency=currency, shift=shift)
+        try:
+            replay.run(Part(options.skip, options.limit), progress, stop.is_asked)
+        except PublishFailed as error:
+            raise ProducerError(f"{error}; go on with --skip {options.skip + error.acknowledged}") from error
+    if stop.is_asked():
+        print(f"producer: stopped; go on with --skip {options.skip + counts.rows}", file=sys.stderr)
+    return _exit_code(stop)
+
+
+@contextmanager
+def _sinks(options: argparse.Namespace) -> Iterator[list[Sink]]:
+    with ExitStack() as opened:
+        sinks: list[Sink] = []
+        if options.topic is not None:
+            servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
+            sinks.append(KafkaSink(servers, options.topic))
+            opened.callback(sinks[-1].close)
+        if options.output is not None:
+            sinks.append(HistorySink(options.output))
+            opened.callback(sinks[-1].close)
+        yield sinks
+
+
+def _pace(speed: float | str, sleep: Sleep) -> Pace:
+    return NoWait() if isinstance(speed, str) else EventTime(speed, time.monotonic, sleep)
+
+
+def _progress(action: str, unit: str) -> ProgressLine:
+    return ProgressLine(action, unit, time.monotonic, Console(stderr=True))
+
+
+@contextmanager
+def _summed_up() -> Iterator[Counts]:
+    """Counts that are printed at the end, also when the end came early."""
+    counts, started = Counts(), time.monotonic()
+    try:
+        yield counts
+    finally:
+        print(counts.summary(time.monotonic() - started))
+
+
+def _exit_code(stop: Stop) -> int:
+    return 0 if stop.signal is None else 128 + stop.signal
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

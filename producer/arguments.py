@@ -1,0 +1,150 @@
+"""The command line: what can be said, and what is refused before anything starts."""
+
+import argparse
+import codecs
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from churn.events import MAX_CLOCK_AHEAD
+from producer.adapters import FORMATS
+
+MAX: Final = "max"
+
+
+def parse(arguments: list[str] | None, now: datetime) -> argparse.Namespace:
+    """The options of one command; `options.command` is its name. Ends the process with code 2 where they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m producer",
+        description="Customer events for topic `events` or a Parquet history: of simulated customers, or of a file.",
+        epilog="KAFKA_BOOTSTRAP_SERVERS says where Kafka is; create the topics with `python -m churn.topics`.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    simulate, replay = _simulate_parser(commands), _replay_parser(commands)
+    options = parser.parse_args(arguments)
+    if options.command == "simulate":
+        _finish_simulate(simulate, options, now)
+    if options.topic is None and options.output is None:
+        {"simulate": simulate, "replay": replay}[options.command].error("name --topic, --output or both")
+    return options
+
+
+def _simulate_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "simulate",
+        help="a shop whose customers visit, buy, send back and leave",
+        description="Simulates the customers of a shop. The same flags, --until among them, give the same events.",
+    )
+    _add_sinks(parser)
+    past = parser.add_argument_group("the history")
+    past.add_argument("--num_customers", type=_count, default=2_000, metavar="N", help="default: %(default)s")
+    past.add_argument(
+        "--num_events", type=_count, default=60_000, metavar="N", help="about so many events (default: %(default)s)"
+    )
+    past.add_argument("--days", type=_count, default=365, metavar="N", help="its length (default: %(default)s)")
+    past.add_argument("--seed", type=_count_or_0, default=7, metavar="N", help="default: %(default)s")
+    past.add_argument(
+        "--until", type=_moment, metavar="TIME", help="its end, like 2026-01-01T00:00:00Z (default: this minute)"
+    )
+    past.add_argument("--speed", type=_speed, default=MAX, metavar="N|max", help=_SPEED_HELP)
+    present = parser.add_argument_group("the present")
+    present.add_argument(
+        "--live", action="store_true", help="go on after the history: the customers act now, until stopped"
+    )
+    present.add_argument("--rate", type=_positive, metavar="N", help="live events per second (default: 200)")
+    present.add_argument("--for", type=_positive, dest="for_s", metavar="SECONDS", help="stop being live after these")
+    return parser
+
+
+def _finish_simulate(parser: argparse.ArgumentParser, options: argparse.Namespace, now: datetime) -> None:
+    if options.until is None:
+        options.until = now.replace(second=0, microsecond=0)
+    if options.topic is not None and options.until > now + MAX_CLOCK_AHEAD:
+        parser.error(f"--until {options.until.isoformat()} lies ahead: on a topic events of the future are refused")
+    if options.num_events <= options.num_customers:
+        parser.error("--num_events must be above --num_customers: everybody signs up with an event")
+    if not options.live and (options.rate or options.for_s):
+        parser.error("--rate and --for say how --live goes: add it")
+    options.rate = options.rate or 200.0
+
+
+def _replay_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "replay",
+        help="the rows of a file",
+        description="Sends each row of a file as an event, or to topic dead-letters with the reason why it is none.",
+    )
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="CSV, CSV.gz or Parquet; for ebb also JSON Lines or a history's directory",
+    )
+    parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="where the file comes from")
+    _add_sinks(parser)
+    part = parser.add_argument_group("which rows, and when")
+    part.add_argument("--skip", type=_count_or_0, default=0, metavar="N", help="leave out the first N rows")
+    part.add_argument("--limit", type=_count, metavar="N", help="at most N rows")
+    part.add_argument(
+        "--shift-to-now",
+        action="store_true",
+        help="move all times by whole days, so that the file's last event is just past; reads the file twice",
+    )
+    part.add_argument("--encoding", type=_encoding, default="utf-8", help="of a CSV file (default: %(default)s)")
+    pace = part.add_mutually_exclusive_group()
+    pace.add_argument("--speed", type=_speed, default=MAX, metavar="N|max", help=_SPEED_HELP)
+    pace.add_argument("--rate", type=_positive, metavar="N", help="so many rows per second")
+    return parser
+
+
+_SPEED_HELP: Final = "1: as fast as it happened, 60: a minute in a second, max: without waiting (default: max)"
+
+
+def _add_sinks(parser: argparse.ArgumentParser) -> None:
+    sinks = parser.add_argument_group("where to (at least one)")
+    sinks.add_argument("--topic", metavar="NAME", help="publish to this Kafka topic; Ebb reads from `events`")
+    sinks.add_argument("--output", type=Path, metavar="DIR", help="write a Parquet history into this new directory")
+
+
+def _count(text: str) -> int:
+    value = _count_or_0(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _count_or_0(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def _speed(text: str) -> float | str:
+    return MAX if text == MAX else _positive(text)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not written like 2026-01-01T00:00:00Z") from None
+    if value.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} needs an offset, like the Z of 2026-01-01T00:00:00Z")
+    return value.astimezone(UTC)
+
+
+def _encoding(text: str) -> str:
+    try:
+        return codecs.lookup(text).name
+    except LookupError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no encoding") from None

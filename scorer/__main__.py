@@ -1,0 +1,99 @@
+"""`python -m scorer serve | card ID [--json] | top N`: keep risk cards up to date, and look at them."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event as Flag
+
+from rich.console import Console
+
+from churn import logs, settings
+from churn.feature_store import RedisFeatureStore, StoreUnavailable, connect
+from churn.state import InvalidState
+from scorer import show
+from scorer.actions import ACTIONS_FILE, InvalidActions, read_actions
+from scorer.kafka_topics import ANSWER_TIMEOUT_S, Notices, RiskTopic
+from scorer.live_model import LiveModel
+from scorer.service import Service, Stopped, patiently
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: done or stopped; 1: the message says what is wrong; 78: a wrong setting or table of actions."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        if chosen.command == "serve":
+            return _serve(chosen.actions)
+        store = RedisFeatureStore(connect(settings.read(settings.RedisSettings).redis_url.get_secret_value()))
+        if chosen.command == "card":
+            return _card(store, chosen.customer_id, as_json=chosen.json)
+        return _top(store, chosen.count)
+    except (StoreUnavailable, InvalidState, show.UnknownCustomer) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except InvalidActions as error:
+        print(error, file=sys.stderr)
+        return 78
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scorer", description="Churn risk of every customer, live.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="score on notice, when due, and everybody when the model changes")
+    serve.add_argument("--actions", type=Path, default=ACTIONS_FILE, help="table of segment,band,action (%(default)s)")
+    card = commands.add_parser("card", help="show one customer")
+    card.add_argument("customer_id")
+    card.add_argument("--json", action="store_true", help="for machines")
+    top = commands.add_parser("top", help="show the customers with the highest risk")
+    top.add_argument("count", type=int, nargs="?", default=20)
+    return parser
+
+
+def _serve(actions_file: Path) -> int:
+    logs.configure("scorer", settings.read(settings.LogSettings).log_format)
+    kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
+    redis_url = settings.read(settings.RedisSettings).redis_url.get_secret_value()
+    model_dir = settings.read(settings.PathSettings).model_dir
+    actions = read_actions(actions_file)
+    log = logs.get_logger(__name__)
+    stop = Flag()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    store = RedisFeatureStore(connect(redis_url, timeout_s=ANSWER_TIMEOUT_S))
+    try:
+        with (
+            closing(patiently(lambda: Notices(kafka), stop)) as notices,
+            closing(patiently(lambda: RiskTopic(kafka), stop)) as risk_topic,
+        ):
+            log.info("started", kafka=kafka, model_dir=str(model_dir))
+            Service(store, notices, risk_topic, LiveModel(model_dir), actions, _now).run(stop)
+    except Stopped:
+        pass
+    log.info("stopped")
+    return 0
+
+
+def _card(store: RedisFeatureStore, customer_id: str, *, as_json: bool) -> int:
+    card = show.describe(customer_id, store.read_customer(customer_id), _now())
+    if as_json:
+        print(json.dumps(card, indent=2, ensure_ascii=False))
+    else:
+        Console().print(show.card_view(card))
+    return 0
+
+
+def _top(store: RedisFeatureStore, count: int) -> int:
+    Console().print(show.top(store, count, _now()))
+    return 0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
