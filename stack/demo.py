@@ -17,6 +17,7 @@ from pathlib import Path
 
 import redis
 from kafka import KafkaConsumer, TopicPartition
+from pyarrow.dataset import dataset
 
 from stack.errors import StackError
 from stack.freshness import Freshness, FreshnessProbe, describe
@@ -46,8 +47,9 @@ class Demo:
             *("simulate", "--num_customers", str(customers), "--num_events", str(events)),
             *("--until", datetime.now(UTC).replace(second=0, microsecond=0).isoformat().replace("+00:00", "Z")),
         ]
-        self._history = ROOT / "history"
-        self._models = ROOT / "models"
+        # Absolute, because a service runs in a directory of its own.
+        self._history = (ROOT / "history").absolute()
+        self._models = (ROOT / "models").absolute()
         paths = {"HISTORY_DIR": str(self._history), "MODEL_DIR": str(self._models)}
         self._pipeline = Pipeline(ROOT / "stack", paths)
 
@@ -84,10 +86,16 @@ class Demo:
         sinks = ["--topic", "events", "--output", str(self._history)]
         if self._file is None:
             return [*self._simulated, *sinks]
-        return [*self._replayed(), "--limit", str(self._rows_before_tail()), *sinks]
+        return [*self._replayed(self._file), "--limit", str(self._rows_before_tail(self._file)), *sinks]
 
-    def _replayed(self) -> list[str]:
-        return ["replay", str(self._file), "--format", self._format, "--shift-to-now"]
+    def _replayed(self, file: Path) -> list[str]:
+        return ["replay", str(file), "--format", self._format, "--shift-to-now"]
+
+    def _rows_before_tail(self, file: Path) -> int:
+        """Rows of the file to play as history; the rest is played live, as the model is already there."""
+        kind = next((each for each in ("parquet", "csv", "json") if f".{each}" in file.name), "parquet")
+        rows = dataset(str(file), format=kind).count_rows()
+        return max(1, int(rows) - min(TAIL_ROWS, int(rows) // 10))
 
     def _train(self) -> bool:
         log.info("training")
@@ -108,8 +116,8 @@ class Demo:
         if self._file is None:
             live = ["--live", "--rate", str(LIVE_RATE), "--for", str(LIVE_SECONDS), "--topic", "events"]
             return [*self._simulated, *live]
-        tail = ["--skip", str(self._rows_before_tail()), "--rate", str(LIVE_RATE), "--topic", "events"]
-        return [*self._replayed(), *tail]
+        tail = ["--skip", str(self._rows_before_tail(self._file)), "--rate", str(LIVE_RATE), "--topic", "events"]
+        return [*self._replayed(self._file), *tail]
 
     def _wait(self, what: str, condition: Callable[[], bool]) -> None:
         log.info("waiting until %s", what)

@@ -82,6 +82,11 @@ class Pipeline:
             self.worker(kind).stop()
         self.servers.stop()
 
+    def kill(self) -> None:
+        """Kill whatever runs here."""
+        for service in reversed(self.services):
+            service.kill()
+
     def purge(self) -> None:
         """Stop everything and remove what it wrote."""
         self.stop()

@@ -1,0 +1,136 @@
+"""Real files through everything: every row is accounted for, and Redis and Elasticsearch hold what others computed."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from elasticsearch import Elasticsearch
+from elasticsearch.helpers import scan
+from kafka import KafkaConsumer, TopicPartition
+
+from churn import dead_letters, topics
+from churn.feature_store import RedisFeatureStore, connect
+from churn.features import FeatureRow, feature_row
+from stack.pipeline import Pipeline
+from stack.waiting import wait_until
+from stack.workers import EsIngest, StreamProcessor
+
+pytestmark = [pytest.mark.real_data, pytest.mark.timeout(600)]
+
+CUT_OFF = datetime(2011, 12, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
+    """Servers, topics and templates, the stream processor and the indexer; no model, so no scorer."""
+    pipeline = Pipeline(tmp_path, {"STREAM_HOLD_ACKS_S": "1"})
+    try:
+        pipeline.servers.start()
+        pipeline.prepare()
+        pipeline.worker(StreamProcessor).start()
+        pipeline.worker(EsIngest).start()
+        yield pipeline
+    finally:
+        pipeline.kill()
+
+
+def lag(pipeline: Pipeline, group: str, *names: str) -> int:
+    """Messages of these topics that the group has not committed yet."""
+    partitions = [TopicPartition(name, number) for name in names for number in range(topics.PARTITIONS)]
+    consumer = KafkaConsumer(bootstrap_servers=pipeline.servers.kafka.address, group_id=group, enable_auto_commit=False)
+    ends = consumer.end_offsets(partitions)
+    committed = sum(consumer.committed(partition) or 0 for partition in partitions)
+    consumer.close()
+    return int(sum(ends.values())) - committed
+
+
+def play(pipeline: Pipeline, file: Path, file_format: str) -> None:
+    """Replay a file and wait until it is folded and indexed."""
+    pipeline.run("producer", "replay", str(file), "--format", file_format, "--topic", topics.EVENTS)
+    for group, names in (("stream-processor", [topics.EVENTS]), ("es-ingest", [topics.EVENTS, topics.DEAD_LETTERS])):
+        is_done = wait_until(lambda group=group, names=names: lag(pipeline, group, *names) == 0, 400, poll_s=0.5)  # type: ignore[misc]
+        assert is_done, f"{group} is {lag(pipeline, group, *names)} messages behind"
+
+
+def rows(pipeline: Pipeline, as_of: datetime) -> dict[str, FeatureRow]:
+    """The feature rows of everybody in Redis."""
+    store = RedisFeatureStore(connect(pipeline.servers.redis.url))
+    kept = store.read_states(list(store.customer_ids()))
+    return {customer_id: feature_row(each.state, as_of) for customer_id, each in kept.items()}
+
+
+def letters(pipeline: Pipeline) -> list[dead_letters.DeadLetter]:
+    consumer = KafkaConsumer(bootstrap_servers=pipeline.servers.kafka.address, enable_auto_commit=False)
+    partitions = [TopicPartition(topics.DEAD_LETTERS, number) for number in range(topics.PARTITIONS)]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning()
+    count = sum(consumer.end_offsets(partitions).values())
+    found: list[dead_letters.DeadLetter] = []
+    while len(found) < count:
+        for records in consumer.poll(timeout_ms=1000).values():
+            found += [dead_letters.decode(record.value) for record in records]
+    consumer.close()
+    return found
+
+
+def test_every_row_of_online_retail_is_accounted_for(pipeline: Pipeline, real_data: Path) -> None:
+    play(pipeline, real_data / "online_retail.parquet", "online-retail")
+
+    refused = letters(pipeline)
+    assert Counter(letter.reason for letter in refused) == {"missing_field": 135_080, "invalid_field": 40}
+    assert len({(letter.file, letter.line) for letter in refused}) == 135_120
+    search = Elasticsearch(pipeline.servers.elasticsearch.url)
+    search.indices.refresh(index="*")
+    counted = {kind: search.count(index="events-*", q=f"event_type:{kind}")["count"] for kind in ("purchase", "refund")}
+    assert counted == {"purchase": 392_692, "refund": 8_872}
+    assert search.count(index="dead-letters-*")["count"] == 135_120
+    search.close()
+
+    found = rows(pipeline, CUT_OFF)
+    golden = pd.read_parquet(real_data / "golden_pit_online_retail.parquet")
+    golden = golden[golden["cutoff"] == "2011-12-10"]
+    assert len(found) == 4_371, "4,372 customers, of whom 13256 has nothing but one row of price 0"
+    assert len(golden) == 4_338
+    for customer_id, orders, gross in zip(golden["CustomerID"], golden["F"], golden["M"], strict=True):
+        row = found[str(customer_id)]
+        assert (row["orders_total"], row["gross_revenue_total"]) == (orders, pytest.approx(gross, abs=0.001))
+    assert sum(in_cents(row["gross_revenue_total"]) for row in found.values()) == 888_720_889
+    assert sum(in_cents(row["net_revenue_total"]) for row in found.values()) == 827_851_942
+
+
+def in_cents(value: Any) -> int:
+    return round(value * 100)
+
+
+def test_rees46_events_are_indexed_once_and_give_the_known_funnel(pipeline: Pipeline, real_data: Path) -> None:
+    file = real_data / "rees46_oct_even_dev.parquet"
+    play(pipeline, file, "rees46")
+
+    search = Elasticsearch(pipeline.servers.elasticsearch.url)
+    search.indices.refresh(index="events-*")
+    did: dict[str, set[str]] = defaultdict(set)
+    documents = [hit["_source"] for hit in scan(search, index="events-*", query={"query": {"match_all": {}}})]
+    search.close()
+    for document in documents:
+        did[document["event_type"]].add(document["customer_id"])
+    raw = pd.read_parquet(file)
+    assert len(raw) == 8_591
+    assert len(documents) == len(raw.drop_duplicates())
+    assert letters(pipeline) == []
+    known = json.loads((real_data / "facts.json").read_text())["rees46_even"]["funnel_user"]
+    viewed, carted, bought = did["view"], did["cart"], did["purchase"]
+    assert {
+        "with_view": len(viewed),
+        "with_cart": len(carted),
+        "with_purchase": len(bought),
+        "view_and_cart": len(viewed & carted),
+        "view_cart_purchase": len(viewed & carted & bought),
+        "cart_and_purchase": len(carted & bought),
+        "purchase_without_cart": len(bought - carted),
+        "cart_without_view": len(carted - viewed),
+    } == {name: count for name, count in known.items() if not name.startswith("dropoff")}
