@@ -1,7 +1,7 @@
 """The fold: `update` puts one event into a customer's state, `feature_row` reads the features at a moment.
 
-These two functions are the only feature code of the project; stream, scorer, training and analytics all call them.
-Pure: no clock, no environment, no service. What each number means is said once, in `FEATURES`.
+These two functions are the only way to features: stream, scorer, training and analytics all call them. Pure: no clock,
+no environment, no service. What each number means is said once, in `FEATURES`.
 """
 
 from bisect import bisect_right
@@ -11,28 +11,49 @@ from typing import Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
+from churn import distinct
 from churn.events import Event, epoch_ms, line_minor
-from churn.state import EMPTY, Day, Entry, LooseRefund, Order, Profile, State, Summary, Tally, freeze, thaw
+from churn.row import HIGH_ENGAGEMENT_FROM, WINDOWS_DAYS, FeatureRow, Value, row_of
+from churn.state import EMPTY, Entry, Profile, State, Summary, thaw
+from churn.summary import (
+    AFFINITY_BUCKETS,
+    CART,
+    DAY_MS,
+    HOUR_MS,
+    LOOK_BACK_DAYS,
+    PROFILE,
+    PURCHASE,
+    RATING,
+    REFUND,
+    REMOVAL,
+    VIEW,
+    add,
+    settle,
+)
 
-SECOND_MS: Final = 1_000
-MINUTE_MS: Final = 60 * SECOND_MS
-HOUR_MS: Final = 60 * MINUTE_MS
-DAY_MS: Final = 24 * HOUR_MS
+__all__ = [
+    "FEATURES",
+    "LOOK_BACK_DAYS",
+    "MODEL_FEATURES",
+    "WINDOWS_DAYS",
+    "FeatureRow",
+    "feature_row",
+    "replay",
+    "update",
+]
 
 LATENESS_MS: Final = DAY_MS
-SESSION_GAP_MS: Final = 30 * MINUTE_MS
-LOOK_BACK_DAYS: Final = 365
-DAYS_KEPT: Final = 91
-MAX_RECENT: Final = 640
-MAX_ORDERS: Final = 256
+MAX_RECENT: Final = 512
 
-WINDOWS_DAYS: Final = (1, 7, 30, 90)
-
-Value = float | int | str | None
-FeatureRow = dict[str, Value]
-
-_RANK: Final = {"profile": 0, "view": 1, "cart": 2, "remove_from_cart": 3, "purchase": 4, "refund": 5, "rating": 6}
-_PROFILE, _VIEW, _CART, _REMOVAL, _PURCHASE, _REFUND, _RATING = range(7)
+_RANK: Final = {
+    "profile": PROFILE,
+    "view": VIEW,
+    "cart": CART,
+    "remove_from_cart": REMOVAL,
+    "purchase": PURCHASE,
+    "refund": REFUND,
+    "rating": RATING,
+}
 
 
 class Feature(NamedTuple):
@@ -52,40 +73,128 @@ def _windowed(days: int) -> tuple[Feature, ...]:
         Feature(f"views_{days}d", f"Product views {span}.", "count", days, 0),
         Feature(f"carts_{days}d", f"Products put into the cart {span}.", "count", days, 0),
         Feature(f"purchases_{days}d", f"Purchase lines {span}.", "count", days, 0),
-        Feature(f"orders_{days}d", f"Net orders {span}.", "count", days, 0),
-        Feature(f"revenue_{days}d", f"Net revenue {span}.", "money", days, 0.0),
+        Feature(
+            f"orders_{days}d",
+            f"Net orders in the last {days * 24} hours." if days == 1 else f"Net orders {span}.",
+            "count",
+            days,
+            0,
+        ),
+        Feature(
+            f"revenue_{days}d",
+            f"Net revenue in the last {days * 24} hours." if days == 1 else f"Net revenue {span}.",
+            "money",
+            days,
+            0.0,
+        ),
     )
 
 
+def _of_model(name: str, meaning: str, unit: str, default: Value = None) -> Feature:
+    return Feature(name, meaning, unit, None, default)
+
+
+def _for_people(name: str, meaning: str, unit: str, default: Value = None) -> Feature:
+    return Feature(name, meaning, unit, None, default, in_model=False)
+
+
 FEATURES: Final[tuple[Feature, ...]] = (
-    Feature("recency_days", "Days since the last net order.", "days"),
+    _of_model("recency_days", "Days since the last net order.", "days"),
+    _for_people(
+        "recency_bucket", "Recency as 0-7, 8-30, 31-90, 91-180, 181-365, >365 days, or never.", "text", "never"
+    ),
     Feature("frequency", "Net orders of the last 365 days.", "count", 365, 0),
     Feature("monetary", "Net revenue of the last 365 days.", "money", 365, 0.0),
-    Feature("tenure_days", "Days since sign-up, or since the first event where sign-up is unknown.", "days"),
-    Feature("idle_days", "Days since the last event of any kind.", "days"),
+    _of_model("tenure_days", "Days since sign-up, or since the first event where sign-up is unknown.", "days"),
+    _of_model("idle_days", "Days since the last event of any kind.", "days"),
     *(feature for days in WINDOWS_DAYS for feature in _windowed(days)),
-    Feature("orders_total", "Net orders ever.", "count", None, 0),
-    Feature("gross_revenue_total", "Price x quantity of all purchase lines ever.", "money", None, 0.0),
-    Feature("net_revenue_total", "Historic value: gross less discounts and refunds, ever.", "money", None, 0.0),
-    Feature("average_order_value", "Net revenue of all orders / number of net orders.", "money"),
-    Feature("sessions_total", "Sessions ever, by the 30-minute rule.", "count", None, 0),
-    Feature("session_duration_mean_s", "Mean length of a session; a single event lasts 0 seconds.", "seconds"),
-    Feature("views_per_session", "Product views / sessions.", "ratio"),
-    Feature("events_per_session", "Events / sessions.", "ratio"),
-    Feature("session_is_running", "1 while the latest event is at most 30 minutes old.", "flag", None, 0, False),
-    Feature("session_events", "Events of the latest session.", "count", None, 0, False),
-    Feature("session_duration_s", "Length of the latest session.", "seconds", None, 0.0, False),
-    Feature("events_total", "Events ever.", "count", None, 0),
-    Feature("first_event_at", "When the first event happened.", "time", in_model=False),
-    Feature("last_event_at", "When the latest event happened.", "time", in_model=False),
-    Feature("first_purchase_at", "When the first net order was made.", "time", in_model=False),
-    Feature("last_purchase_at", "When the latest net order was made.", "time", in_model=False),
-    Feature("country", "The latest country seen.", "text", in_model=False),
-    Feature("device", "The latest device seen.", "text", in_model=False),
-    Feature("channel", "The latest channel seen.", "text", in_model=False),
-    Feature("age", "Age by the customer's own profile.", "count", in_model=False),
-    Feature("gender", "Gender by the customer's own profile.", "text", in_model=False),
-    Feature("location", "Location by the customer's own profile.", "text", in_model=False),
+    Feature("views_trend", "Views of the last 30 days less those of the 30 before.", "count", 60, 0),
+    Feature("orders_trend", "Net orders of the last 30 days less those of the 30 before.", "count", 60, 0),
+    Feature("revenue_trend", "Net revenue of the last 30 days less that of the 30 before.", "money", 60, 0.0),
+    _of_model("orders_total", "Net orders ever.", "count", 0),
+    _of_model("gross_revenue_total", "Price x quantity of all purchase lines ever.", "money", 0.0),
+    _of_model("net_revenue_total", "Historic customer value: gross less discounts and refunds, ever.", "money", 0.0),
+    _of_model("average_order_value", "Net revenue of all orders / number of net orders.", "money"),
+    _of_model("basket_quantity_mean", "Units / orders, refunded ones too.", "count"),
+    _of_model("item_price_mean", "Gross revenue / units.", "money"),
+    _of_model("discount_share", "Discounts / gross revenue.", "ratio"),
+    _of_model("discounted_lines_share", "Purchase lines with a discount / purchase lines.", "ratio"),
+    _of_model("sessions_total", "Sessions ever, by the 30-minute rule.", "count", 0),
+    _of_model("session_duration_mean_s", "Mean length of a session; a single event lasts 0 seconds.", "seconds"),
+    _of_model("views_per_session", "Product views / sessions.", "ratio"),
+    _of_model("events_per_session", "Events / sessions.", "ratio"),
+    _of_model(
+        "engaged_sessions_share",
+        "Sessions of more than 10 s, with a cart, a purchase or two views / sessions.",
+        "ratio",
+    ),
+    _of_model("sessions_with_purchase_share", "Sessions with a purchase / sessions.", "ratio"),
+    _for_people("session_is_running", "1 while the latest event is at most 30 minutes old.", "flag", 0),
+    _for_people("session_events", "Events of the latest session.", "count", 0),
+    _for_people("session_duration_s", "Length of the latest session.", "seconds", 0.0),
+    _of_model("carts_per_view", "Products put into the cart / product views.", "ratio"),
+    _of_model("purchases_per_cart", "Purchase lines / products put into the cart.", "ratio"),
+    _of_model("view_to_cart_mean_s", "From a product's first view to its cart within a session, mean.", "seconds"),
+    _for_people("view_to_cart_median_s", "The same, median of the latest 8.", "seconds"),
+    _of_model("cart_to_purchase_mean_s", "From a product's cart to its purchase within a session, mean.", "seconds"),
+    _for_people("cart_to_purchase_median_s", "The same, median of the latest 8.", "seconds"),
+    _of_model("shopping_carts_total", "Carts begun: first products put into an empty cart.", "count", 0),
+    _of_model("carts_abandoned_total", "Carts left alone for 24 hours without a purchase.", "count", 0),
+    _of_model("carts_recovered_total", "Abandoned carts that were bought later, within 30 days.", "count", 0),
+    _of_model("cart_abandonment_rate", "Abandoned carts / carts that ended or are older than 24 hours.", "ratio"),
+    _for_people("cart_items", "Units in the open cart.", "count", 0),
+    _for_people("cart_is_waiting", "1 while an open cart has been left alone for more than 1 hour.", "flag", 0),
+    _for_people("top_category", "The category of most events.", "text"),
+    _for_people("favourite_category", "The category of most purchase lines.", "text"),
+    _for_people(
+        "category_events", "Events by category, the 8 most frequent, too high by at most events / 8.", "text", ""
+    ),
+    _of_model(
+        "distinct_products", "Different products met; exact up to 64, then within 6.5 % (standard error).", "count", 0
+    ),
+    _of_model("distinct_categories", "Different categories met; exact up to 64, then within 6.5 %.", "count", 0),
+    _for_people("device_preference", "The device of most events.", "text"),
+    _for_people("channel_preference", "The channel of most events.", "text"),
+    _for_people("favourite_hour", "The hour of the day (UTC) of most events.", "count"),
+    _for_people("favourite_weekday", "The weekday of most events, 0 is Monday.", "count"),
+    _for_people("favourite_month", "The month of most events, 1 to 12.", "count"),
+    _for_people("favourite_season", "The (northern) season of most events.", "text"),
+    _of_model("rating_mean", "Mean rating given, 1 to 5.", "ratio"),
+    *(
+        _for_people(
+            f"affinity_{bucket:02d}",
+            f"Share of products with hash bucket {bucket}, a view weighing 1, a cart 3, a purchase 5.",
+            "ratio",
+            0.0,
+        )
+        for bucket in range(AFFINITY_BUCKETS)
+    ),
+    _of_model("order_gap_mean_days", "Days between days with an order, mean.", "days"),
+    _of_model("order_gap_median_days", "Days between days with an order, median.", "days"),
+    _of_model("overdue_ratio", "Recency / 90th percentile of the own gaps, kept within 30 to 180 days.", "ratio"),
+    _of_model("repeat_purchase_days", "Days with an order after the first such day (x).", "count", 0),
+    _of_model("last_purchase_age_days", "From the first to the last day with an order (t_x).", "days"),
+    _of_model("age_days", "From the first day with an order to the moment (T).", "days"),
+    _of_model("repeat_value_mean", "Net value per repeat day (m).", "money"),
+    _of_model(
+        "engagement_score",
+        "0 to 100: basket quantity, item price, session time and rating, by frozen cuts.",
+        "ratio",
+        0.0,
+    ),
+    _for_people("high_engagement", f"1 from an engagement score of {HIGH_ENGAGEMENT_FROM:.0f}.", "flag", 0),
+    _of_model("value_score", "0 to 100: recency, frequency and monetary, by frozen cuts.", "ratio", 0.0),
+    _of_model("events_total", "Events ever.", "count", 0),
+    _for_people("first_event_at", "When the first event happened.", "time"),
+    _for_people("last_event_at", "When the latest event happened.", "time"),
+    _for_people("first_purchase_at", "When the first net order was made.", "time"),
+    _for_people("last_purchase_at", "When the latest net order was made.", "time"),
+    _for_people("country", "The latest country seen.", "text"),
+    _for_people("device", "The latest device seen.", "text"),
+    _for_people("channel", "The latest channel seen.", "text"),
+    _for_people("age", "Age by the customer's own profile.", "count"),
+    _for_people("gender", "Gender by the customer's own profile.", "text"),
+    _for_people("location", "Location by the customer's own profile.", "text"),
 )
 MODEL_FEATURES: Final = tuple(feature.name for feature in FEATURES if feature.in_model)
 
@@ -95,14 +204,12 @@ def hash_id(text: str) -> int:
     return int(xxh3_64_intdigest(text.encode()))
 
 
-# --- update -----------------------------------------------------------------------------------------------------------
-
-
 def update(state: State, event: Event) -> State:
     """The state after this event. An event id that is still remembered changes nothing: the same object comes back.
 
     Events may come in any order within 24 hours of the customer's newest event. A later one still counts in every
-    total, but joins the summary where the sessions around it are closed already.
+    total, but joins the summary where the sessions around it are closed already. Of more than 512 events in 24 hours
+    the oldest are settled early, and their ids forgotten.
     """
     event_hash = hash_id(event.event_id)
     if event_hash in state.ids:
@@ -125,8 +232,8 @@ def _entry(event: Event, event_hash: int) -> Entry:
     return Entry(
         epoch_ms(event.occurred_at),
         rank,
-        hash_id(order_id) if order_id is not None else (event_hash if rank == _PURCHASE else 0),
-        hash_id(product_id) & 0xFFFFFFFF if product_id is not None else 0,
+        hash_id(order_id) if order_id is not None else (event_hash if rank == PURCHASE else 0),
+        distinct.hash_text(product_id) if product_id is not None else 0,
         line_minor(event) if event.price is not None else 0,
         round(event.discount * 100) if event.discount is not None else 0,
         event.quantity,
@@ -135,7 +242,7 @@ def _entry(event: Event, event_hash: int) -> Entry:
         event.device,
         event.channel,
         event.rating,
-        _profile(event) if rank == _PROFILE else None,
+        _profile(event) if rank == PROFILE else None,
     )
 
 
@@ -164,172 +271,6 @@ def _settle_old(
     return State(last_ms, settled_ms, ids[keep_from:], recent[keep_from:], settle(summary, recent[:keep_from]))
 
 
-def settle(summary: Summary, entries: Iterable[Entry]) -> Summary:
-    """The summary after these entries, which come sorted by time."""
-    tally = thaw(summary)
-    for entry in entries:
-        _add(tally, entry)
-    return freeze(tally)
-
-
-def _add(tally: Tally, entry: Entry) -> None:
-    _add_to_sessions(tally, entry.at_ms)
-    if not tally.events or entry.at_ms < tally.first_at_ms:
-        tally.first_at_ms = entry.at_ms
-    is_latest = entry.at_ms >= tally.last_at_ms
-    tally.events += 1
-    if is_latest:
-        tally.last_at_ms = entry.at_ms
-    tally.country = _latest(tally.country, entry.country, is_latest)
-    tally.device = _latest(tally.device, entry.device, is_latest)
-    tally.channel = _latest(tally.channel, entry.channel, is_latest)
-    rank = entry.rank
-    if rank == _VIEW:
-        tally.views += 1
-        _add_to_day(tally, entry.at_ms // DAY_MS, 1, 0, 0)
-    elif rank == _CART:
-        tally.carts += 1
-        _add_to_day(tally, entry.at_ms // DAY_MS, 0, 1, 0)
-    elif rank == _PURCHASE:
-        tally.purchases += 1
-        tally.items += entry.quantity
-        _add_to_day(tally, entry.at_ms // DAY_MS, 0, 0, 1)
-        _add_to_order(tally, entry)
-    elif rank == _REFUND:
-        _add_refund(tally, entry)
-    elif rank == _REMOVAL:
-        tally.removals += 1
-    elif rank == _RATING:
-        tally.ratings += 1
-        tally.rating_sum += entry.rating or 0
-    else:
-        tally.profile = _merged(tally.profile, entry.profile, is_latest)
-
-
-def _latest(known: str | None, said: str | None, is_latest: bool) -> str | None:
-    return said if said is not None and (is_latest or known is None) else known
-
-
-def _merged(known: Profile | None, said: Profile | None, is_latest: bool) -> Profile | None:
-    if known is None or said is None:
-        return said or known
-    first, second = (said, known) if is_latest else (known, said)
-    return Profile(
-        second.age if first.age is None else first.age,
-        second.gender if first.gender is None else first.gender,
-        second.location if first.location is None else first.location,
-        second.signup_ms if first.signup_ms is None else first.signup_ms,
-    )
-
-
-def _add_to_sessions(tally: Tally, at_ms: int) -> None:
-    if not tally.session_events:
-        tally.session_start_ms = tally.session_end_ms = at_ms
-        tally.session_events = 1
-    elif at_ms - tally.session_end_ms > SESSION_GAP_MS:
-        tally.closed_sessions += 1
-        tally.closed_duration_ms += tally.session_end_ms - tally.session_start_ms
-        tally.session_start_ms = tally.session_end_ms = at_ms
-        tally.session_events = 1
-    elif at_ms >= tally.session_start_ms - SESSION_GAP_MS:
-        tally.session_start_ms = min(tally.session_start_ms, at_ms)
-        tally.session_end_ms = max(tally.session_end_ms, at_ms)
-        tally.session_events += 1
-    else:
-        tally.closed_sessions += 1
-
-
-def _add_to_day(tally: Tally, day: int, views: int, carts: int, purchases: int) -> None:
-    days = tally.days
-    place = len(days) if not days or days[-1].day < day else bisect_right(days, day, key=lambda known: known.day)
-    if place and days[place - 1].day == day:
-        old = days[place - 1]
-        new = Day(day, old.views + views, old.carts + carts, old.purchases + purchases)
-        tally.days = (*days[: place - 1], new, *days[place:])
-        return
-    if days and day <= days[-1].day - DAYS_KEPT:
-        return
-    days = (*days[:place], Day(day, views, carts, purchases), *days[place:])
-    while days[0].day <= days[-1].day - DAYS_KEPT:
-        days = days[1:]
-    tally.days = days
-
-
-def _add_to_order(tally: Tally, entry: Entry) -> None:
-    place = _place_of(tally.orders, entry.order)
-    if place is None:
-        _keep_order(tally, Order(entry.order, entry.at_ms, 1, entry.quantity, entry.amount, entry.discount, 0))
-        return
-    old = tally.orders[place]
-    at_ms = min(old.at_ms, entry.at_ms) if old.lines else entry.at_ms
-    new = Order(
-        old.key,
-        at_ms,
-        old.lines + 1,
-        old.quantity + entry.quantity,
-        old.gross + entry.amount,
-        old.discount + entry.discount,
-        old.refund,
-    )
-    tally.orders = (*tally.orders[:place], *tally.orders[place + 1 :])
-    _keep_order(tally, new)
-
-
-def _place_of(orders: tuple[Order, ...], key: int) -> int | None:
-    for place in range(len(orders) - 1, -1, -1):
-        if orders[place].key == key:
-            return place
-    return None
-
-
-def _add_refund(tally: Tally, entry: Entry) -> None:
-    amount = entry.amount - entry.discount
-    if not entry.order:
-        tally.loose_refunded += amount
-        _keep_loose_refund(tally, entry.at_ms // DAY_MS, amount)
-        return
-    place = _place_of(tally.orders, entry.order)
-    if place is None:
-        _keep_order(tally, Order(entry.order, entry.at_ms, 0, 0, 0, 0, amount))
-        return
-    old = tally.orders[place]
-    new = old._replace(refund=old.refund + amount)
-    tally.orders = (*tally.orders[:place], new, *tally.orders[place + 1 :])
-
-
-def _keep_loose_refund(tally: Tally, day: int, amount: int) -> None:
-    known = tally.loose_refunds
-    oldest = max((known[-1].day if known else day), day) - LOOK_BACK_DAYS
-    sums = {refund.day: refund.amount for refund in known}
-    sums[day] = sums.get(day, 0) + amount
-    tally.loose_refunds = tuple(LooseRefund(*item) for item in sorted(sums.items()) if item[0] >= oldest)
-
-
-def _keep_order(tally: Tally, order: Order) -> None:
-    orders = tally.orders
-    place = len(orders)
-    while place and (orders[place - 1].at_ms, orders[place - 1].key) > (order.at_ms, order.key):
-        place -= 1
-    orders = (*orders[:place], order, *orders[place:])
-    oldest_ms = orders[-1].at_ms - (LOOK_BACK_DAYS + 1) * DAY_MS
-    while orders[0].at_ms < oldest_ms or len(orders) > MAX_ORDERS:
-        _send_to_past(tally, orders[0])
-        orders = orders[1:]
-    tally.orders = orders
-
-
-def _send_to_past(tally: Tally, order: Order) -> None:
-    tally.past_gross += order.gross
-    tally.past_net += order.net
-    if order.counts:
-        tally.past_orders += 1
-        tally.past_first_order_ms = min(tally.past_first_order_ms or order.at_ms, order.at_ms)
-        tally.past_last_order_ms = max(tally.past_last_order_ms, order.at_ms)
-
-
-# --- feature_row ------------------------------------------------------------------------------------------------------
-
-
 def feature_row(state: State, as_of: datetime) -> FeatureRow:
     """All features of one customer at `as_of` (aware), by name, in the order of `FEATURES`.
 
@@ -347,100 +288,8 @@ def feature_row(state: State, as_of: datetime) -> FeatureRow:
     for entry in state.recent:
         if entry.at_ms > as_of_ms:
             break
-        _add(tally, entry)
-    return _row(tally, as_of_ms)
-
-
-def _row(tally: Tally, as_of_ms: int) -> FeatureRow:
-    net_orders = [order for order in tally.orders if order.counts]
-    orders_total = tally.past_orders + len(net_orders)
-    first_order_ms = tally.past_first_order_ms or (net_orders[0].at_ms if net_orders else None)
-    last_order_ms = net_orders[-1].at_ms if net_orders else (tally.past_last_order_ms or None)
-    kept_net = tally.past_net + sum(order.net for order in tally.orders)
-    profile = tally.profile or Profile(None, None, None, None)
-    since_ms = profile.signup_ms if profile.signup_ms is not None else tally.first_at_ms
-    frequency, monetary = _orders_in_window(tally, net_orders, as_of_ms, LOOK_BACK_DAYS)
-    row: FeatureRow = {
-        "recency_days": None if last_order_ms is None else (as_of_ms - last_order_ms) / DAY_MS,
-        "frequency": frequency,
-        "monetary": monetary,
-        "tenure_days": max(0, as_of_ms - since_ms) / DAY_MS if tally.events else None,
-        "idle_days": (as_of_ms - tally.last_at_ms) / DAY_MS if tally.events else None,
-    }
-    for window_days in WINDOWS_DAYS:
-        row.update(_window_row(tally, net_orders, as_of_ms, window_days))
-    row["orders_total"] = orders_total
-    row["gross_revenue_total"] = (tally.past_gross + sum(order.gross for order in tally.orders)) / 100
-    row["net_revenue_total"] = (kept_net - tally.loose_refunded) / 100
-    row["average_order_value"] = kept_net / orders_total / 100 if orders_total else None
-    row.update(_session_row(tally, as_of_ms))
-    row["events_total"] = tally.events
-    row["first_event_at"] = tally.first_at_ms if tally.events else None
-    row["last_event_at"] = tally.last_at_ms if tally.events else None
-    row["first_purchase_at"] = first_order_ms
-    row["last_purchase_at"] = last_order_ms
-    row["country"] = tally.country
-    row["device"] = tally.device
-    row["channel"] = tally.channel
-    row["age"] = profile.age
-    row["gender"] = profile.gender
-    row["location"] = profile.location
-    return row
-
-
-def _first_day(as_of_ms: int, window_days: int) -> int:
-    return -((window_days * DAY_MS - as_of_ms) // DAY_MS)
-
-
-def _orders_in_window(tally: Tally, net_orders: list[Order], as_of_ms: int, window_days: int) -> tuple[int, float]:
-    after_ms = as_of_ms - window_days * DAY_MS
-    count = net = 0
-    for order in reversed(net_orders):
-        if order.at_ms <= after_ms:
-            break
-        count += 1
-        net += order.net
-    for refund in reversed(tally.loose_refunds):
-        if refund.day < _first_day(as_of_ms, window_days):
-            break
-        net -= refund.amount
-    return count, net / 100
-
-
-def _window_row(tally: Tally, net_orders: list[Order], as_of_ms: int, window_days: int) -> FeatureRow:
-    first_day = _first_day(as_of_ms, window_days)
-    views = carts = purchases = 0
-    for day in reversed(tally.days):
-        if day.day < first_day:
-            break
-        views += day.views
-        carts += day.carts
-        purchases += day.purchases
-    orders, revenue = _orders_in_window(tally, net_orders, as_of_ms, window_days)
-    return {
-        f"views_{window_days}d": views,
-        f"carts_{window_days}d": carts,
-        f"purchases_{window_days}d": purchases,
-        f"orders_{window_days}d": orders,
-        f"revenue_{window_days}d": revenue,
-    }
-
-
-def _session_row(tally: Tally, as_of_ms: int) -> FeatureRow:
-    if not tally.events:
-        none = dict.fromkeys(("session_duration_mean_s", "views_per_session", "events_per_session"))
-        return {"sessions_total": 0, **none, "session_is_running": 0, "session_events": 0, "session_duration_s": 0.0}
-    sessions = tally.closed_sessions + 1
-    running_ms = tally.session_end_ms - tally.session_start_ms
-    return {
-        "sessions_total": sessions,
-        "session_duration_mean_s": (tally.closed_duration_ms + running_ms) / sessions / SECOND_MS,
-        "views_per_session": tally.views / sessions,
-        "events_per_session": tally.events / sessions,
-        "session_is_running": int(as_of_ms - tally.session_end_ms <= SESSION_GAP_MS),
-        "session_events": tally.session_events,
-        "session_duration_s": running_ms / SECOND_MS,
-    }
+        add(tally, entry)
+    return row_of(tally, as_of_ms)
 
 
 def replay(events: Iterable[Event], state: State = EMPTY) -> State:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 COMPRESS_FROM_BYTES: Final = 1024
 
 
@@ -28,7 +28,10 @@ class Profile(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One event as the fold needs it. Entries sort by time, then by the order in which steps of a visit happen."""
+    """One event as the fold needs it. Entries sort by time, then by the order in which steps of a visit happen.
+
+    `order` and `product` are hashes, 0 where there is none; money in minor units.
+    """
 
     at_ms: int
     rank: int
@@ -88,6 +91,30 @@ class LooseRefund(NamedTuple):
     amount: int
 
 
+class Label(NamedTuple):
+    """How often a category, device or channel was met, and how often in a purchase."""
+
+    name: str
+    events: int
+    purchases: int
+
+
+class Seen(NamedTuple):
+    """A product of the running session: when it was first viewed, put into the cart and bought; 0 where it was not."""
+
+    product: int
+    viewed_ms: int
+    carted_ms: int
+    bought_ms: int
+
+
+class CartItem(NamedTuple):
+    """Units of one product in the open cart."""
+
+    product: int
+    quantity: int
+
+
 class _Fields(msgspec.Struct):
     first_at_ms: int = 0
     last_at_ms: int = 0
@@ -97,22 +124,59 @@ class _Fields(msgspec.Struct):
     removals: int = 0
     purchases: int = 0
     items: int = 0
+    discounted_lines: int = 0
     ratings: int = 0
     rating_sum: int = 0
     days: tuple[Day, ...] = ()
+    # Orders, the latest ones, and sums of those before them.
     orders: tuple[Order, ...] = ()
     loose_refunds: tuple[LooseRefund, ...] = ()
+    loose_refunded: int = 0
     past_orders: int = 0
+    past_quantity: int = 0
     past_gross: int = 0
+    past_discount: int = 0
     past_net: int = 0
     past_first_order_ms: int = 0
     past_last_order_ms: int = 0
-    loose_refunded: int = 0
+    past_order_days: int = 0
+    past_first_day_net: int = 0
+    # The latest session, and sums of those before it.
     session_start_ms: int = 0
     session_end_ms: int = 0
+    session_views: int = 0
+    session_carts: int = 0
+    session_purchases: int = 0
     session_events: int = 0
+    session_products: tuple[Seen, ...] = ()
     closed_sessions: int = 0
     closed_duration_ms: int = 0
+    closed_engaged: int = 0
+    closed_with_purchase: int = 0
+    # Time to act: how many, their sum, and the latest of them.
+    view_to_cart: int = 0
+    view_to_cart_ms: int = 0
+    latest_view_to_cart_ms: tuple[int, ...] = ()
+    cart_to_purchase: int = 0
+    cart_to_purchase_ms: int = 0
+    latest_cart_to_purchase_ms: tuple[int, ...] = ()
+    # The open cart, and what became of the carts before it.
+    cart_items: tuple[CartItem, ...] = ()
+    cart_last_ms: int = 0
+    cart_was_abandoned: bool = False
+    carts_started: int = 0
+    carts_abandoned: int = 0
+    carts_recovered: int = 0
+    # What was met: labels with their counts, sketches of distinct ones, histograms.
+    categories: tuple[Label, ...] = ()
+    devices: tuple[Label, ...] = ()
+    channels: tuple[Label, ...] = ()
+    products_met: tuple[int, ...] = ()
+    product_registers: bytes = b""
+    categories_met: tuple[int, ...] = ()
+    category_registers: bytes = b""
+    activity: tuple[int, ...] = ()
+    affinity: tuple[int, ...] = ()
     country: str | None = None
     device: str | None = None
     channel: str | None = None
@@ -122,8 +186,9 @@ class _Fields(msgspec.Struct):
 class Summary(_Fields, frozen=True, array_like=True):  # type: ignore[misc] # a rule of dataclasses, not of msgspec
     """Everything before `State.settled_ms`, folded in order of time. Money in minor units, times in epoch milliseconds.
 
-    `past_*` hold the orders that have left `orders` (older than the longest window, or beyond its bound);
-    `session_*` is the latest session, `closed_*` sums the sessions before it.
+    `past_*` sum the orders that have left `orders` (older than the longest window, or beyond its bound). `activity`
+    counts events by hour of day (24), weekday (7, Monday first) and month (12), `affinity` weighted events by the
+    last bits of the product's hash; both are empty before the first event.
     """
 
 
@@ -171,10 +236,8 @@ def pack(state: State) -> bytes:
 def unpack(packed: bytes) -> State:
     """The state in these bytes. Raises `InvalidState` when another fold version wrote them or they are damaged."""
     if packed[:1] != _PLAIN[:1]:
-        written_by = packed[0] if packed else None
-        raise InvalidState(
-            f"state of fold version {written_by}, this fold is version {STATE_VERSION}: rebuild the feature store"
-        )
+        found = f"a state of fold version {packed[0]}" if packed else "an empty state"
+        raise InvalidState(f"{found}, this fold is version {STATE_VERSION}: rebuild the feature store")
     try:
         body = zlib.decompress(packed[2:]) if packed[1:2] == _COMPRESSED[1:] else packed[2:]
         return _decoder.decode(body)

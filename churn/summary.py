@@ -1,0 +1,422 @@
+"""Entries into the summary: what one event, in its place in time, changes of what is remembered.
+
+Entries come sorted by time. One that comes later than the lateness allows (`is_late`) joins every total, its order and
+its day, but opens nothing that was closed: session, cart and times to act stay as they were.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from datetime import date
+from typing import Final
+
+from churn import distinct
+from churn.state import (
+    CartItem,
+    Day,
+    Entry,
+    Label,
+    LooseRefund,
+    Order,
+    Profile,
+    Seen,
+    Summary,
+    Tally,
+    freeze,
+    thaw,
+)
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+SESSION_GAP_MS: Final = 30 * MINUTE_MS
+ENGAGED_MS: Final = 10 * SECOND_MS
+CART_ABANDONED_MS: Final = 24 * HOUR_MS
+CART_EXPIRES_MS: Final = 30 * DAY_MS
+LOOK_BACK_DAYS: Final = 365
+DAYS_KEPT: Final = 91
+MAX_ORDERS: Final = 256
+MAX_LABELS: Final = 8
+MAX_SESSION_PRODUCTS: Final = 32
+MAX_CART_ITEMS: Final = 32
+LATEST_KEPT: Final = 8
+AFFINITY_BUCKETS: Final = 16
+
+# Ranks are the order in which steps of one instant are taken to happen.
+PROFILE, VIEW, CART, REMOVAL, PURCHASE, REFUND, RATING = range(7)
+_AFFINITY_WEIGHT: Final = {VIEW: 1, CART: 3, PURCHASE: 5}
+_WEEKDAYS_FROM: Final = 24
+_MONTHS_FROM: Final = 31
+_ACTIVITY: Final = (0,) * 43
+_NO_AFFINITY: Final = (0,) * AFFINITY_BUCKETS
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
+
+
+def settle(summary: Summary, entries: Iterable[Entry]) -> Summary:
+    """The summary after these entries, which come sorted by time."""
+    tally = thaw(summary)
+    for entry in entries:
+        add(tally, entry)
+    return freeze(tally)
+
+
+def add(tally: Tally, entry: Entry) -> None:
+    """Fold one entry into the tally."""
+    at_ms, rank = entry.at_ms, entry.rank
+    is_late = at_ms < tally.last_at_ms
+    if not tally.events or at_ms < tally.first_at_ms:
+        tally.first_at_ms = at_ms
+    tally.events += 1
+    if not is_late:
+        tally.last_at_ms = at_ms
+    _add_to_session(tally, entry, is_late)
+    _add_to_activity(tally, at_ms)
+    _add_labels(tally, entry, is_late)
+    if entry.product:
+        tally.products_met, tally.product_registers = distinct.add(
+            tally.products_met, tally.product_registers, entry.product
+        )
+        _add_to_affinity(tally, entry)
+    if rank == VIEW:
+        tally.views += 1
+        _add_to_day(tally, at_ms // DAY_MS, 1, 0, 0)
+    elif rank == CART:
+        tally.carts += 1
+        _add_to_day(tally, at_ms // DAY_MS, 0, 1, 0)
+        if not is_late:
+            _put_into_cart(tally, entry)
+    elif rank == PURCHASE:
+        _add_purchase(tally, entry, is_late)
+    elif rank == REFUND:
+        _add_refund(tally, entry)
+    elif rank == REMOVAL:
+        tally.removals += 1
+        if not is_late:
+            _take_out_of_cart(tally, entry)
+    elif rank == RATING:
+        tally.ratings += 1
+        tally.rating_sum += entry.rating or 0
+    else:
+        tally.profile = _merged(tally.profile, entry.profile, is_late)
+
+
+def _merged(known: Profile | None, said: Profile | None, is_late: bool) -> Profile | None:
+    if known is None or said is None:
+        return said or known
+    first, second = (known, said) if is_late else (said, known)
+    return Profile(
+        second.age if first.age is None else first.age,
+        second.gender if first.gender is None else first.gender,
+        second.location if first.location is None else first.location,
+        second.signup_ms if first.signup_ms is None else first.signup_ms,
+    )
+
+
+# Sessions, and how long it takes to act within one.
+
+
+def _add_to_session(tally: Tally, entry: Entry, is_late: bool) -> None:
+    at_ms = entry.at_ms
+    if not tally.session_events:
+        _open_session(tally, at_ms)
+    elif at_ms - tally.session_end_ms > SESSION_GAP_MS:
+        _close_session(tally)
+        _open_session(tally, at_ms)
+    elif at_ms < tally.session_start_ms - SESSION_GAP_MS:
+        _close_lone_session(tally, entry)
+        return
+    tally.session_start_ms = min(tally.session_start_ms, at_ms)
+    tally.session_end_ms = max(tally.session_end_ms, at_ms)
+    tally.session_events += 1
+    rank = entry.rank
+    if rank == VIEW:
+        tally.session_views += 1
+    elif rank == CART:
+        tally.session_carts += 1
+    elif rank == PURCHASE:
+        tally.session_purchases += 1
+    if not is_late and entry.product and rank in (VIEW, CART, PURCHASE):
+        _see(tally, entry)
+
+
+def _open_session(tally: Tally, at_ms: int) -> None:
+    tally.session_start_ms = tally.session_end_ms = at_ms
+    tally.session_events = tally.session_views = tally.session_carts = tally.session_purchases = 0
+    tally.session_products = ()
+
+
+def is_engaged(tally: Tally) -> bool:
+    """Whether the latest session lasted longer than 10 s, led to a cart or a purchase, or had two views."""
+    return (
+        tally.session_end_ms - tally.session_start_ms > ENGAGED_MS
+        or tally.session_carts > 0
+        or tally.session_purchases > 0
+        or tally.session_views >= 2
+    )
+
+
+def _close_session(tally: Tally) -> None:
+    tally.closed_sessions += 1
+    tally.closed_duration_ms += tally.session_end_ms - tally.session_start_ms
+    tally.closed_engaged += is_engaged(tally)
+    tally.closed_with_purchase += tally.session_purchases > 0
+
+
+def _close_lone_session(tally: Tally, entry: Entry) -> None:
+    tally.closed_sessions += 1
+    tally.closed_engaged += entry.rank in (CART, PURCHASE)
+    tally.closed_with_purchase += entry.rank == PURCHASE
+
+
+def _see(tally: Tally, entry: Entry) -> None:
+    products, rank, at_ms = tally.session_products, entry.rank, entry.at_ms
+    place = next((at for at, each in enumerate(products) if each.product == entry.product), len(products))
+    if place == MAX_SESSION_PRODUCTS:
+        return
+    _, viewed_ms, carted_ms, bought_ms = products[place] if place < len(products) else Seen(entry.product, 0, 0, 0)
+    if rank == VIEW:
+        viewed_ms = viewed_ms or at_ms
+    elif rank == CART and not carted_ms:
+        carted_ms = at_ms
+        if viewed_ms:
+            _acted_on_view(tally, at_ms - viewed_ms)
+    elif rank == PURCHASE and not bought_ms:
+        bought_ms = at_ms
+        if carted_ms:
+            _acted_on_cart(tally, at_ms - carted_ms)
+    seen = Seen(entry.product, viewed_ms, carted_ms, bought_ms)
+    tally.session_products = (*products[:place], seen, *products[place + 1 :])
+
+
+def _acted_on_view(tally: Tally, after_ms: int) -> None:
+    tally.view_to_cart += 1
+    tally.view_to_cart_ms += after_ms
+    tally.latest_view_to_cart_ms = (*tally.latest_view_to_cart_ms, after_ms)[-LATEST_KEPT:]
+
+
+def _acted_on_cart(tally: Tally, after_ms: int) -> None:
+    tally.cart_to_purchase += 1
+    tally.cart_to_purchase_ms += after_ms
+    tally.latest_cart_to_purchase_ms = (*tally.latest_cart_to_purchase_ms, after_ms)[-LATEST_KEPT:]
+
+
+# Carts.
+
+
+def _put_into_cart(tally: Tally, entry: Entry) -> None:
+    _age_cart(tally, entry.at_ms)
+    items = tally.cart_items
+    if not items:
+        tally.carts_started += 1
+        tally.cart_was_abandoned = False
+    place = next((at for at, each in enumerate(items) if each.product == entry.product), len(items))
+    if place < len(items):
+        item = CartItem(entry.product, items[place].quantity + entry.quantity)
+        tally.cart_items = (*items[:place], item, *items[place + 1 :])
+    elif len(items) < MAX_CART_ITEMS:
+        tally.cart_items = (*items, CartItem(entry.product, entry.quantity))
+    tally.cart_last_ms = entry.at_ms
+
+
+def _take_out_of_cart(tally: Tally, entry: Entry) -> None:
+    _age_cart(tally, entry.at_ms)
+    items = tally.cart_items
+    place = next((at for at, each in enumerate(items) if each.product == entry.product), None)
+    if place is None:
+        return
+    left = items[place].quantity - entry.quantity
+    rest = (CartItem(entry.product, left),) if left > 0 else ()
+    tally.cart_items = (*items[:place], *rest, *items[place + 1 :])
+    tally.cart_last_ms = entry.at_ms
+
+
+def _age_cart(tally: Tally, at_ms: int) -> None:
+    """What silence has made of the open cart by `at_ms`: abandoned once after 24 hours, gone after 30 days."""
+    if not tally.cart_items:
+        return
+    idle_ms = at_ms - tally.cart_last_ms
+    if idle_ms > CART_ABANDONED_MS and not tally.cart_was_abandoned:
+        tally.cart_was_abandoned = True
+        tally.carts_abandoned += 1
+    if idle_ms > CART_EXPIRES_MS:
+        tally.cart_items = ()
+
+
+def _buy_cart(tally: Tally, at_ms: int) -> None:
+    _age_cart(tally, at_ms)
+    if tally.cart_items:
+        tally.carts_recovered += tally.cart_was_abandoned
+        tally.cart_items = ()
+
+
+# Orders and refunds.
+
+
+def _add_purchase(tally: Tally, entry: Entry, is_late: bool) -> None:
+    tally.purchases += 1
+    tally.items += entry.quantity
+    tally.discounted_lines += entry.discount > 0
+    _add_to_day(tally, entry.at_ms // DAY_MS, 0, 0, 1)
+    _add_to_order(tally, entry)
+    if not is_late:
+        _buy_cart(tally, entry.at_ms)
+
+
+def _add_to_order(tally: Tally, entry: Entry) -> None:
+    place = _place_of(tally.orders, entry.order)
+    if place is None:
+        _keep_order(tally, Order(entry.order, entry.at_ms, 1, entry.quantity, entry.amount, entry.discount, 0))
+        return
+    old = tally.orders[place]
+    new = Order(
+        old.key,
+        min(old.at_ms, entry.at_ms) if old.lines else entry.at_ms,
+        old.lines + 1,
+        old.quantity + entry.quantity,
+        old.gross + entry.amount,
+        old.discount + entry.discount,
+        old.refund,
+    )
+    if new.at_ms == old.at_ms:
+        tally.orders = (*tally.orders[:place], new, *tally.orders[place + 1 :])
+        return
+    tally.orders = (*tally.orders[:place], *tally.orders[place + 1 :])
+    _keep_order(tally, new)
+
+
+def _place_of(orders: tuple[Order, ...], key: int) -> int | None:
+    for place in range(len(orders) - 1, -1, -1):
+        if orders[place].key == key:
+            return place
+    return None
+
+
+def _add_refund(tally: Tally, entry: Entry) -> None:
+    amount = entry.amount - entry.discount
+    if not entry.order:
+        tally.loose_refunded += amount
+        _keep_loose_refund(tally, entry.at_ms // DAY_MS, amount)
+        return
+    place = _place_of(tally.orders, entry.order)
+    if place is None:
+        _keep_order(tally, Order(entry.order, entry.at_ms, 0, 0, 0, 0, amount))
+        return
+    old = tally.orders[place]
+    new = old._replace(refund=old.refund + amount)
+    tally.orders = (*tally.orders[:place], new, *tally.orders[place + 1 :])
+
+
+def _keep_loose_refund(tally: Tally, day: int, amount: int) -> None:
+    known = tally.loose_refunds
+    oldest = max((known[-1].day if known else day), day) - LOOK_BACK_DAYS
+    sums = {refund.day: refund.amount for refund in known}
+    sums[day] = sums.get(day, 0) + amount
+    tally.loose_refunds = tuple(LooseRefund(*item) for item in sorted(sums.items()) if item[0] >= oldest)
+
+
+def _keep_order(tally: Tally, order: Order) -> None:
+    orders = tally.orders
+    place = len(orders)
+    while place and (orders[place - 1].at_ms, orders[place - 1].key) > (order.at_ms, order.key):
+        place -= 1
+    orders = (*orders[:place], order, *orders[place:])
+    oldest_ms = orders[-1].at_ms - (LOOK_BACK_DAYS + 1) * DAY_MS
+    while orders[0].at_ms < oldest_ms or len(orders) > MAX_ORDERS:
+        _send_to_past(tally, orders[0])
+        orders = orders[1:]
+    tally.orders = orders
+
+
+def _send_to_past(tally: Tally, order: Order) -> None:
+    tally.past_quantity += order.quantity
+    tally.past_gross += order.gross
+    tally.past_discount += order.discount
+    tally.past_net += order.net
+    if not order.counts:
+        return
+    day = order.at_ms // DAY_MS
+    if not tally.past_orders or day != tally.past_last_order_ms // DAY_MS:
+        tally.past_order_days += 1
+    if not tally.past_orders or day == tally.past_first_order_ms // DAY_MS:
+        tally.past_first_day_net += order.net
+    tally.past_orders += 1
+    tally.past_first_order_ms = min(tally.past_first_order_ms or order.at_ms, order.at_ms)
+    tally.past_last_order_ms = max(tally.past_last_order_ms, order.at_ms)
+
+
+# Days, labels and histograms.
+
+
+def _add_to_day(tally: Tally, day: int, views: int, carts: int, purchases: int) -> None:
+    days = tally.days
+    if days and days[-1].day == day:
+        old = days[-1]
+        tally.days = (*days[:-1], Day(day, old.views + views, old.carts + carts, old.purchases + purchases))
+        return
+    place = bisect_right(days, day, key=lambda known: known.day)
+    if place and days[place - 1].day == day:
+        old = days[place - 1]
+        new = Day(day, old.views + views, old.carts + carts, old.purchases + purchases)
+        tally.days = (*days[: place - 1], new, *days[place:])
+        return
+    if days and day <= days[-1].day - DAYS_KEPT:
+        return
+    days = (*days[:place], Day(day, views, carts, purchases), *days[place:])
+    while days[0].day <= days[-1].day - DAYS_KEPT:
+        days = days[1:]
+    tally.days = days
+
+
+def _add_labels(tally: Tally, entry: Entry, is_late: bool) -> None:
+    is_purchase = entry.rank == PURCHASE
+    if entry.category is not None:
+        tally.categories = _counted(tally.categories, entry.category, is_purchase)
+        tally.categories_met, tally.category_registers = distinct.add(
+            tally.categories_met, tally.category_registers, distinct.hash_text(entry.category)
+        )
+    if entry.device is not None:
+        tally.devices = _counted(tally.devices, entry.device, is_purchase)
+        if not is_late or tally.device is None:
+            tally.device = entry.device
+    if entry.channel is not None:
+        tally.channels = _counted(tally.channels, entry.channel, is_purchase)
+        if not is_late or tally.channel is None:
+            tally.channel = entry.channel
+    if entry.country is not None and (not is_late or tally.country is None):
+        tally.country = entry.country
+
+
+def _counted(labels: tuple[Label, ...], name: str, is_purchase: bool) -> tuple[Label, ...]:
+    """Counts by name, at most 8 of them: a new name takes the place and the counts of the rarest (Space-Saving).
+
+    Metwally, Agrawal, El Abbadi (2005): a count is too high by at most the number of events / 8, and every name with
+    more than that share is among the 8.
+    """
+    for place, label in enumerate(labels):
+        if label.name == name:
+            new = Label(name, label.events + 1, label.purchases + is_purchase)
+            return (*labels[:place], new, *labels[place + 1 :])
+    if len(labels) < MAX_LABELS:
+        return (*labels, Label(name, 1, int(is_purchase)))
+    place = min(range(len(labels)), key=lambda at: (labels[at].events, labels[at].name))
+    rarest = labels[place]
+    new = Label(name, rarest.events + 1, rarest.purchases + is_purchase)
+    return (*labels[:place], new, *labels[place + 1 :])
+
+
+def _add_to_activity(tally: Tally, at_ms: int) -> None:
+    day = at_ms // DAY_MS
+    counts = list(tally.activity or _ACTIVITY)
+    counts[at_ms // HOUR_MS % 24] += 1
+    counts[_WEEKDAYS_FROM + (day + 3) % 7] += 1  # 1970-01-01 was a Thursday
+    counts[_MONTHS_FROM + date.fromordinal(_FIRST_DAY + day).month - 1] += 1
+    tally.activity = tuple(counts)
+
+
+def _add_to_affinity(tally: Tally, entry: Entry) -> None:
+    weight = _AFFINITY_WEIGHT.get(entry.rank)
+    if weight is not None:
+        weights = list(tally.affinity or _NO_AFFINITY)
+        weights[entry.product % AFFINITY_BUCKETS] += weight
+        tally.affinity = tuple(weights)
