@@ -1,6 +1,7 @@
 """`python -m es_ingest [serve | templates]`: index the topics until stopped, or only put the index templates."""
 
 import argparse
+import logging
 import signal
 import sys
 import threading
@@ -17,6 +18,9 @@ from es_ingest.refusals import RefusalSender
 
 WAIT_S = 2.0
 SUMMARY_INTERVAL_S = 10.0
+RECONNECT_MAX_MS = 2_000
+# A service that was killed keeps its partitions this long.
+SESSION_TIMEOUT_MS = 10_000
 
 log = logs.get_logger("es_ingest")
 
@@ -25,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
     logs.configure("es_ingest", settings.read(settings.LogSettings).log_format)
+    # The indexer says the same, with the number of documents that wait.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     elastic = settings.read(settings.ElasticsearchSettings)
     password = elastic.elasticsearch_password
     client = indexer.connect(
@@ -80,8 +86,10 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_poll_records=service.MAX_POLL_RECORDS,
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        reconnect_backoff_max_ms=RECONNECT_MAX_MS,
     )
-    producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all")
+    producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", reconnect_backoff_max_ms=RECONNECT_MAX_MS)
     log.info("started", topics=service.TOPICS, group=service.GROUP)
     service.Service(
         consumer,

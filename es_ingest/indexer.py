@@ -126,4 +126,5 @@ def _reason(error: dict[str, Any]) -> str:
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    causes = error.errors if isinstance(error, TransportError) else ()
+    return f"{type(error).__name__}: {causes[-1] if causes else error}"[:500]

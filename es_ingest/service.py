@@ -73,6 +73,10 @@ class Flight(threading.Thread):
         self._refusals = refusals
         self._stop_asked = stop
 
+    @property
+    def has_failed(self) -> bool:
+        return not self.is_alive() and self.outcome is None and not self._stop_asked.is_set()
+
     def run(self) -> None:
         outcome = self._indexer.write(self.batch.documents, self._stop_asked)
         if outcome is None:
@@ -121,8 +125,7 @@ class Service:
             self._summarise()
         if self._flight is not None:
             self._flight.join(LAST_FLIGHT_S)
-            if self._flight.outcome is not None:
-                self._land()
+            self._land()
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
 
     def _collect(self, partition: TopicPartition, messages: list[Message]) -> None:
@@ -148,10 +151,12 @@ class Service:
 
     def _land(self) -> None:
         flight = self._flight
-        if flight is None or flight.is_alive():
+        if flight is None:
             return
-        if flight.outcome is None:
+        if flight.has_failed:
             raise DeliveryFailed("writing to Elasticsearch ended without a result; its error stands above")
+        if flight.outcome is None:
+            return
         self._flight = None
         self._acknowledged |= flight.batch.offsets
         self._count(flight.outcome, len(flight.batch.refused))

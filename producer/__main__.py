@@ -57,12 +57,15 @@ def main() -> int:
 
 def _simulate(options: argparse.Namespace, stop: Stop) -> int:
     plan = Plan(options.num_customers, options.num_events, options.days, options.seed, options.until)
-    with _sinks(options) as sinks, _summed_up() as counts:
+    with _sinks(options) as sinks, _summed_up(simulate.summary) as counts:
         simulation = Simulation(plan)
         send = partial(simulate.send, sinks=sinks, counts=counts)
-        past = simulate.at_their_time(simulation.history(), _pace(options.speed, stop.wait))
-        with _progress("simulating", "events") as progress:
-            send(past, progress=progress, expected=plan.num_events, must_stop=stop.is_asked)
+        if options.live_only:
+            simulate.pass_over(simulation.history(), stop.is_asked)
+        else:
+            past = simulate.at_their_time(simulation.history(), _pace(options.speed, stop.wait))
+            with _progress("simulating", "events") as progress:
+                send(past, progress=progress, expected=plan.num_events, must_stop=stop.is_asked)
         if options.live and not stop.is_asked():
             _live(options, stop, simulation, send)
             return 0
@@ -89,7 +92,7 @@ def _replay(options: argparse.Namespace, stop: Stop) -> int:
     shift = shift_to(_now(), file, adapter, stop.is_asked) if options.shift_to_now else timedelta(0)
     rate = options.rate
     pace = FixedRate(rate, time.monotonic, stop.wait) if rate else _pace(options.speed, stop.wait)
-    with _sinks(options) as sinks, _summed_up() as counts, _progress("replaying", "rows") as progress:
+    with _sinks(options) as sinks, _summed_up(Counts.summary) as counts, _progress("replaying", "rows") as progress:
         replay = Replay(file, adapter, sinks, counts, pace=pace, now=_now, currency=currency, shift=shift)
         try:
             replay.run(Part(options.skip, options.limit), progress, stop.is_asked)
@@ -123,13 +126,13 @@ def _progress(action: str, unit: str) -> ProgressLine:
 
 
 @contextmanager
-def _summed_up() -> Iterator[Counts]:
-    """Counts that are printed at the end, also when the end came early."""
+def _summed_up(summary: Callable[[Counts, float], str]) -> Iterator[Counts]:
+    """Counts whose summary is printed at the end, also when the end came early."""
     counts, started = Counts(), time.monotonic()
     try:
         yield counts
     finally:
-        print(counts.summary(time.monotonic() - started))
+        print(summary(counts, time.monotonic() - started))
 
 
 def _exit_code(stop: Stop) -> int:

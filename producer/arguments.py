@@ -2,7 +2,7 @@
 
 import argparse
 import codecs
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -51,18 +51,24 @@ def _simulate_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     present.add_argument(
         "--live", action="store_true", help="go on after the history: the customers act now, until stopped"
     )
+    present.add_argument(
+        "--live-only", action="store_true", help="the same for a history that was sent before: it is not sent again"
+    )
     present.add_argument("--rate", type=_positive, metavar="N", help="live events per second (default: 200)")
     present.add_argument("--for", type=_positive, dest="for_s", metavar="SECONDS", help="stop being live after these")
     return parser
 
 
 def _finish_simulate(parser: argparse.ArgumentParser, options: argparse.Namespace, now: datetime) -> None:
+    if options.live_only and options.until is None:
+        parser.error("--live-only needs the --until of the history that was sent")
     if options.until is None:
         options.until = now.replace(second=0, microsecond=0)
     if options.topic is not None and options.until > now + MAX_CLOCK_AHEAD:
         parser.error(f"--until {options.until.isoformat()} lies ahead: on a topic events of the future are refused")
     if options.num_events <= options.num_customers:
         parser.error("--num_events must be above --num_customers: everybody signs up with an event")
+    options.live = options.live or options.live_only
     if not options.live and (options.rate or options.for_s):
         parser.error("--rate and --for say how --live goes: add it")
     options.rate = options.rate or 200.0

@@ -44,7 +44,7 @@ class PublishFailed(ProducerError):
 
     def __init__(self, topic: str, acknowledged: int, cause: Exception) -> None:
         super().__init__(
-            f"Kafka did not take a message for topic {topic}: {type(cause).__name__}: {cause}; "
+            f"Kafka did not take a message for topic {topic}: {cause}; "
             f"the first {acknowledged:,} messages of this run are acknowledged"
         )
         self.acknowledged = acknowledged

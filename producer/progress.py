@@ -23,9 +23,10 @@ class ProgressLine(AbstractContextManager["ProgressLine"]):
         self._action = action
         self._unit = unit
         self._clock = clock
-        self._started = self._next = clock()
+        self._started = clock()
         self._bar = _bar(console) if console.is_terminal else None
         self._task = self._bar.add_task(action, total=1.0, rows="") if self._bar else None
+        self._next = self._started + (BAR_EVERY_S if self._bar else LINE_EVERY_S)
 
     def show(self, count: int, fraction: float | None) -> None:
         """`fraction` of the work is done, 0 to 1; None when it has no end."""
@@ -39,8 +40,7 @@ class ProgressLine(AbstractContextManager["ProgressLine"]):
             self._bar.update(self._task, completed=fraction or 0.0, total=None if fraction is None else 1.0, rows=shown)
             return
         self._next = now + LINE_EVERY_S
-        if count:
-            log.info(self._action, **{self._unit: count, "per_second": round(rate), **self._left(now, fraction)})
+        log.info(self._action, **{self._unit: count, "per_second": round(rate), **self._left(now, fraction)})
 
     def _left(self, now: float, fraction: float | None) -> dict[str, str]:
         if not fraction:

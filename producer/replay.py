@@ -35,7 +35,7 @@ class Counts:
         lines = [("rows read", f"{self.rows:,}"), ("events", f"{self.events:,}")]
         lines += [("dead letters", f"{self.dead_letters.total():,}")]
         lines += [(f"  {reason}", f"{number:,}") for reason, number in sorted(self.dead_letters.items())]
-        lines += [("seconds", f"{seconds:,.1f}"), ("rows/s", f"{self.rows / max(seconds, 1e-9):,.0f}")]
+        lines += [("seconds", f"{seconds:,.1f}"), ("per second", f"{self.rows / max(seconds, 1e-9):,.0f}")]
         return "\n".join(f"{name:<20}{value:>14}" for name, value in lines)
 
 

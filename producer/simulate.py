@@ -25,6 +25,13 @@ def as_of_now(events: Iterable[Event], pace: Pace, now: Callable[[], datetime]) 
         yield with_changes(event, occurred_at=now())
 
 
+def pass_over(events: Iterable[Event], must_stop: Callable[[], bool]) -> None:
+    """Let the events happen without sending them."""
+    for _ in events:
+        if must_stop():
+            return
+
+
 def send(
     events: Iterable[Event],
     sinks: Sequence[Sink],
@@ -44,3 +51,8 @@ def send(
         progress.show(counts.events, min(1.0, counts.events / expected) if expected else None)
     for sink in sinks:
         sink.flush()
+
+
+def summary(counts: Counts, seconds: float) -> str:
+    """One line for people."""
+    return f"{counts.events:,} events in {seconds:,.1f} seconds: {counts.events / max(seconds, 1e-9):,.0f} per second"

@@ -75,7 +75,8 @@ class KafkaSink:
     refused. The time stamp of a message is the moment of publishing.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str, delivery_timeout_s: float = 120.0) -> None:
+        """`delivery_timeout_s`: a message that Kafka has not taken after this time counts as refused."""
         self._topic = topic
         self._partitions = _partitions_of(bootstrap_servers, (topic, topics.DEAD_LETTERS))
         self._producer = KafkaProducer(
@@ -88,6 +89,8 @@ class KafkaSink:
             linger_ms=LINGER_MS,
             compression_type="gzip",
             bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
+            delivery_timeout_ms=round(delivery_timeout_s * 1000),
+            request_timeout_ms=round(delivery_timeout_s * 250),  # the client wants an integer
         )
         self._sent: deque[tuple[str, Any, int]] = deque()  # topic, future and size of what is not acknowledged yet
         self._sent_bytes = 0

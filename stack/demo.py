@@ -114,7 +114,7 @@ class Demo:
 
     def _live_arguments(self) -> list[str]:
         if self._file is None:
-            live = ["--live", "--rate", str(LIVE_RATE), "--for", str(LIVE_SECONDS), "--topic", "events"]
+            live = ["--live-only", "--rate", str(LIVE_RATE), "--for", str(LIVE_SECONDS), "--topic", "events"]
             return [*self._simulated, *live]
         tail = ["--skip", str(self._rows_before_tail(self._file)), "--rate", str(LIVE_RATE), "--topic", "events"]
         return [*self._replayed(self._file), *tail]

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -20,19 +21,19 @@ from training.train import InsufficientData, Least, Trained, train
 INSUFFICIENT_DATA = 2
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Train, keep, measure, and switch over. 0: done; 1: no history; 2: not enough data, nothing was written."""
     paths = settings.read(settings.PathSettings)
-    arguments = _parser(paths).parse_args()
+    chosen = _parser(paths).parse_args(arguments)
     console = Console()
     try:
-        with console.status(f"reading {arguments.history}"):
-            table = history.read(arguments.history)
+        with console.status(f"reading {chosen.history}"):
+            table = history.read(chosen.history)
         with _progress(console) as progress:
             folding = progress.add_task("folding events", total=table.num_rows)
             trained = train(
                 table,
-                Least(arguments.min_customers, arguments.min_days),
+                Least(chosen.min_customers, chosen.min_days),
                 processes=os.cpu_count() or 1,
                 on_folded=lambda events: progress.advance(folding, events),
             )
@@ -42,7 +43,7 @@ def main() -> int:
     except (InsufficientData, TooFewOutcomes) as error:
         print(f"insufficient_data: {error}. No model was written.", file=sys.stderr)
         return INSUFFICIENT_DATA
-    _keep(trained, arguments.out, console)
+    _keep(trained, chosen.out, console)
     return 0
 
 

@@ -27,7 +27,7 @@ from churn.state import EMPTY, State
 from training.split import HORIZON
 
 # Below this, starting the processes takes longer than the fold.
-PARALLEL_FROM_EVENTS: Final = 50_000
+PARALLEL_FROM_EVENTS: Final = 150_000
 SHARDS_PER_PROCESS: Final = 8
 
 _Known = tuple[datetime, datetime, str, Event]

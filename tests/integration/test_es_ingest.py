@@ -37,7 +37,7 @@ class Pipeline:
     def __init__(self, stack: Stack, directory: Path) -> None:
         self.stack = stack
         self.elasticsearch = Elasticsearch(stack.elasticsearch.url, max_retries=0)
-        self._producer = KafkaProducer(bootstrap_servers=stack.kafka.address)
+        self._producer = KafkaProducer(bootstrap_servers=stack.kafka.address, reconnect_backoff_max_ms=500)
         self._log = directory / "es_ingest.log"
 
     def publish(self, topic: str, key: str, *payloads: bytes | None) -> None:
@@ -52,17 +52,19 @@ class Pipeline:
             "KAFKA_BOOTSTRAP_SERVERS": self.stack.kafka.address,
             "ELASTICSEARCH_URL": self.stack.elasticsearch.url,
         }
+        starts = self.log().count("started")
         with self._log.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "es_ingest"], env=environment, stdout=output, stderr=output
             )
         try:
+            assert eventually(lambda: self.log().count("started") > starts)
             yield process
         finally:
             stop(process)
 
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text() if self._log.exists() else ""
 
     def count(self, index: str, **query: Any) -> int:
         """Documents that a search finds; 0 while there is no index or no server."""
@@ -126,7 +128,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def pipeline(stack: Stack, tmp_path: Path) -> Iterator[Pipeline]:
-    """Nothing indexed, nothing left to read."""
+    """Both servers up, nothing indexed."""
+    stack.elasticsearch.start()
     pipeline = Pipeline(stack, tmp_path)
     for index in pipeline.elasticsearch.indices.get(index=INDICES, ignore_unavailable=True):
         pipeline.elasticsearch.indices.delete(index=index)

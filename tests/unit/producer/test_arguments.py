@@ -1,0 +1,66 @@
+"""The command line: the defaults, and what is refused before anything starts."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from producer import arguments
+
+NOW = datetime(2026, 1, 15, 12, 34, 56, 789, tzinfo=UTC)
+
+
+def test_a_simulation_ends_at_this_minute_unless_said_otherwise() -> None:
+    options = arguments.parse(["simulate", "--topic", "events"], NOW)
+    assert options.until == datetime(2026, 1, 15, 12, 34, tzinfo=UTC)
+    assert (options.num_customers, options.num_events, options.days, options.seed) == (2_000, 60_000, 365, 7)
+    assert (options.topic, options.output, options.speed, options.live) == ("events", None, "max", False)
+
+
+def test_a_replay_takes_all_rows_without_waiting_unless_said_otherwise() -> None:
+    options = arguments.parse(["replay", "a.csv", "--format", "ebb", "--output", "b"], NOW)
+    assert (options.file, options.output, options.topic) == (Path("a.csv"), Path("b"), None)
+    assert (options.skip, options.limit, options.speed, options.rate, options.shift_to_now) == (
+        0,
+        None,
+        "max",
+        None,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("simulate", "name --topic, --output or both"),
+        ("replay a.csv --format ebb", "name --topic, --output or both"),
+        ("replay a.csv --output b", "--format"),
+        ("replay a.csv --output b --format xml", "invalid choice: 'xml'"),
+        ("replay a.csv --output b --format ebb --rate 5 --speed 2", "not allowed with"),
+        ("replay a.csv --output b --format ebb --rate 0", "no number above 0"),
+        ("replay a.csv --output b --format ebb --speed fast", "no number above 0"),
+        ("replay a.csv --output b --format ebb --limit 0", "not above 0"),
+        ("replay a.csv --output b --format ebb --skip -1", "no whole number"),
+        ("replay a.csv --output b --format ebb --encoding martian", "no encoding"),
+        ("simulate --output b --num_customers 10 --num_events 10", "--num_events must be above"),
+        ("simulate --output b --until 2026-01-01", "needs an offset"),
+        ("simulate --output b --until soon", "not written like"),
+        ("simulate --topic events --until 2026-01-16T00:00:00Z", "lies ahead"),
+        ("simulate --output b --rate 10", "add it"),
+        ("simulate --output b --for 10", "add it"),
+        ("simulate --output b --live-only", "needs the --until"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_reason(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        arguments.parse(line.split(), NOW)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["simulate", "replay"])
+def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        arguments.parse([command, "--help"], NOW)
+    assert ended.value.code == 0
+    assert "--topic NAME" in capsys.readouterr().out

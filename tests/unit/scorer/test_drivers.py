@@ -1,0 +1,53 @@
+"""A reason is a sentence with a value that a person can check."""
+
+import numpy as np
+import pytest
+
+from churn.features import FEATURES, MODEL_FEATURES
+from scorer.drivers import SENTENCES, drivers, sentence
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "words"),
+    [
+        ("recency_days", 63.9, "no order for 63 days"),
+        ("recency_days", 1.0, "no order for 1 day"),
+        ("idle_days", 0.4, "not seen for less than a day"),
+        ("tenure_days", 1200.0, "customer for 1,200 days"),
+        ("orders_90d", 2.0, "2 orders in the last 90 days"),
+        ("orders_90d", 1.0, "1 order in the last 90 days"),
+        ("views_1d", 0.0, "0 product views today"),
+        ("average_order_value", 84.2, "average order 84.20"),
+        ("revenue_30d", -12.5, "net revenue -12.50 in the last 30 days"),
+        ("monetary", 1234.5, "net revenue 1,234.50 in the last 365 days"),
+        ("session_duration_mean_s", 125.4, "2:05 minutes in a session on average"),
+        ("views_per_session", 3.25, "3.2 product views per session"),
+    ],
+)
+def test_a_sentence_says_the_value(feature: str, value: float, words: str) -> None:
+    assert sentence(feature, value) == words
+
+
+def test_every_feature_of_the_model_has_a_sentence() -> None:
+    assert set(SENTENCES) == set(MODEL_FEATURES)
+
+
+@pytest.mark.parametrize("feature", [feature for feature in FEATURES if feature.name not in SENTENCES])
+def test_a_feature_without_a_sentence_of_its_own_is_told_by_its_meaning(feature: object) -> None:
+    assert sentence(feature.name, 3.0) == f"{feature.meaning.rstrip('.')}: 3"  # type: ignore[attr-defined]
+
+
+def test_a_value_that_is_not_known_is_said_so() -> None:
+    assert sentence("recency_days", None) == "Days since the last net order: not known"
+
+
+def test_drivers_come_heaviest_first_say_their_direction_and_leave_nothing_out() -> None:
+    row = {"recency_days": 63.0, "orders_90d": 2, "views_1d": 0, "average_order_value": None}
+    found = drivers(row, list(row), np.array([0.5, -1.5, 0.0, 0.1]))
+    assert [(driver.feature, driver.value, driver.contribution) for driver in found] == [
+        ("orders_90d", 2.0, -1.5),
+        ("recency_days", 63.0, 0.5),
+        ("average_order_value", None, 0.1),
+    ]
+    assert found[0].sentence == "2 orders in the last 90 days (lowers the risk)"
+    assert found[1].sentence == "no order for 63 days (raises the risk)"
