@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 from churn import distinct
 from churn.events import Event, epoch_ms, line_minor
 from churn.row import HIGH_ENGAGEMENT_FROM, WINDOWS_DAYS, FeatureRow, Value, row_of
-from churn.state import EMPTY, Entry, Profile, State, Summary, thaw
+from churn.state import EMPTY, Entry, Profile, State, thaw
 from churn.summary import (
     AFFINITY_BUCKETS,
     CART,
@@ -43,7 +43,8 @@ __all__ = [
 ]
 
 LATENESS_MS: Final = DAY_MS
-MAX_RECENT: Final = 512
+MAX_RECENT: Final = 192
+MAX_EARLY_IDS: Final = 448
 
 _RANK: Final = {
     "profile": PROFILE,
@@ -200,29 +201,30 @@ MODEL_FEATURES: Final = tuple(feature.name for feature in FEATURES if feature.in
 
 
 def hash_id(text: str) -> int:
-    """64 bits that stand for an id: small enough to keep, wide enough that two never meet within one customer."""
-    return int(xxh3_64_intdigest(text.encode()))
+    """48 bits that stand for an id: small enough to keep, wide enough that two never meet within one customer."""
+    return int(xxh3_64_intdigest(text.encode())) & 0xFFFF_FFFF_FFFF
 
 
 def update(state: State, event: Event) -> State:
     """The state after this event. An event id that is still remembered changes nothing: the same object comes back.
 
     Events may come in any order within 24 hours of the customer's newest event. A later one still counts in every
-    total, but joins the summary where the sessions around it are closed already. Of more than 512 events in 24 hours
-    the oldest are settled early, and their ids forgotten.
+    total, but joins the summary where the sessions around it are closed already. Of more than 192 events in 24 hours
+    the oldest are settled early; a repetition is noticed among the latest 640 of them.
     """
     event_hash = hash_id(event.event_id)
-    if event_hash in state.ids:
+    if event_hash in state.ids or event_hash in state.early_ids:
         return state
     entry = _entry(event, event_hash)
     if entry.at_ms < state.settled_ms:
-        return State(state.last_ms, state.settled_ms, state.ids, state.recent, settle(state.summary, (entry,)))
+        summary = settle(state.summary, (entry,))
+        return State(state.last_ms, state.settled_ms, state.ids, state.recent, summary, state.early_ids)
     ids, recent = _insert(state.ids, state.recent, event_hash, entry)
     last_ms = max(state.last_ms, entry.at_ms)
     settled_ms = max(state.settled_ms, (last_ms - LATENESS_MS) // HOUR_MS * HOUR_MS)
     if recent[0].at_ms >= settled_ms and len(recent) <= MAX_RECENT:
-        return State(last_ms, settled_ms, ids, recent, state.summary)
-    return _settle_old(last_ms, settled_ms, ids, recent, state.summary)
+        return State(last_ms, settled_ms, ids, recent, state.summary, state.early_ids)
+    return _settle_old(State(last_ms, settled_ms, ids, recent, state.summary, state.early_ids))
 
 
 def _entry(event: Event, event_hash: int) -> Entry:
@@ -262,13 +264,18 @@ def _insert(
     return (*ids[:place], event_hash, *ids[place:]), (*recent[:place], entry, *recent[place:])
 
 
-def _settle_old(
-    last_ms: int, settled_ms: int, ids: tuple[int, ...], recent: tuple[Entry, ...], summary: Summary
-) -> State:
-    keep_from = bisect_right(recent, settled_ms - 1, key=lambda entry: entry.at_ms)
-    keep_from = max(keep_from, len(recent) - MAX_RECENT)
-    settled_ms = max(settled_ms, recent[keep_from - 1].at_ms)
-    return State(last_ms, settled_ms, ids[keep_from:], recent[keep_from:], settle(summary, recent[:keep_from]))
+def _settle_old(state: State) -> State:
+    """Move what is older than the lateness, and what is too much, from `recent` to the summary."""
+    recent = state.recent
+    old = bisect_right(recent, state.settled_ms - 1, key=lambda entry: entry.at_ms)
+    cut = max(old, len(recent) - MAX_RECENT)
+    # Early ids are of events older than any in `recent`: once one of those is past the lateness, so are they.
+    early_ids = () if old else state.early_ids
+    early_ids = (*early_ids, *state.ids[old:cut])[-MAX_EARLY_IDS:]
+    settled_ms = max(state.settled_ms, recent[cut - 1].at_ms)
+    return State(
+        state.last_ms, settled_ms, state.ids[cut:], recent[cut:], settle(state.summary, recent[:cut]), early_ids
+    )
 
 
 def feature_row(state: State, as_of: datetime) -> FeatureRow:

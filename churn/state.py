@@ -197,9 +197,10 @@ class Tally(_Fields):
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
-    """One customer. `ids[i]` is the 64-bit hash of the event id of `recent[i]`; `recent` is sorted.
+    """One customer. `ids[i]` is the 48-bit hash of the event id of `recent[i]`; `recent` is sorted.
 
-    `last_ms` is the newest event time, `settled_ms` the time before which everything lies in `summary`.
+    `last_ms` is the newest event time, `settled_ms` the time before which everything lies in `summary`. `early_ids` are
+    the ids of events that had to be settled before their 24 hours were over, because there were too many.
     """
 
     last_ms: int = 0
@@ -207,6 +208,7 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     ids: tuple[int, ...] = ()
     recent: tuple[Entry, ...] = ()
     summary: Summary = Summary()
+    early_ids: tuple[int, ...] = ()
 
 
 EMPTY: Final = State()
