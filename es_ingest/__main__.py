@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from elasticsearch import Elasticsearch
@@ -21,6 +22,8 @@ SUMMARY_INTERVAL_S = 10.0
 RECONNECT_MAX_MS = 2_000
 # A service that was killed keeps its partitions this long.
 SESSION_TIMEOUT_MS = 10_000
+# How soon a topic that was not there yet is noticed.
+METADATA_MAX_AGE_MS = 5_000
 
 log = logs.get_logger("es_ingest")
 
@@ -73,13 +76,12 @@ def _put_templates(client: Elasticsearch, replicas: int, timeout_s: float) -> in
 
 
 def _serve(client: Elasticsearch, replicas: int) -> int:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    _on_signal(lambda *_: sys.exit(0))  # nothing is under way yet
     shop = settings.read(settings.ShopSettings)
     bootstrap_servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
-    if not _wait_for_neighbours(client, replicas, bootstrap_servers, stop):
-        return 0
+    _wait_for_neighbours(client, replicas, bootstrap_servers)
+    stop = threading.Event()
+    _on_signal(lambda *_: stop.set())
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap_servers,
         group_id=service.GROUP,
@@ -87,6 +89,7 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         auto_offset_reset="earliest",
         max_poll_records=service.MAX_POLL_RECORDS,
         session_timeout_ms=SESSION_TIMEOUT_MS,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         reconnect_backoff_max_ms=RECONNECT_MAX_MS,
     )
     producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", reconnect_backoff_max_ms=RECONNECT_MAX_MS)
@@ -108,18 +111,22 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _wait_for_neighbours(client: Elasticsearch, replicas: int, bootstrap_servers: str, stop: threading.Event) -> bool:
-    """Put the templates and look for the topics until both are there; False when `stop` was set before."""
-    while not stop.is_set():
+def _on_signal(handler: Callable[..., object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _wait_for_neighbours(client: Elasticsearch, replicas: int, bootstrap_servers: str) -> None:
+    """Put the templates and look for the topics until both are there."""
+    while True:
         try:
             templates.put(client, replicas)
             topics.check(bootstrap_servers)
         except (templates.IndexUnavailable, topics.TopicMissing, KafkaError) as error:
             log.warning("waiting", reason=f"{type(error).__name__}: {error}")
-            stop.wait(WAIT_S)
+            time.sleep(WAIT_S)
         else:
-            return True
-    return False
+            return
 
 
 if __name__ == "__main__":

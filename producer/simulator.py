@@ -84,6 +84,8 @@ class Simulation:
         if not self._visits:
             raise NobodyLeft("every simulated customer has left by the end of the history: simulate more of them")
         self._is_live = True
+        # What the history left for later, a refund say, keeps its id: each live run would send it again.
+        self._waiting.clear()
         self._names.simulation += f"-{epoch_ms(started_at):x}"
         return self._advance(float("inf"))
 

@@ -21,6 +21,8 @@ from scorer.kafka_topics import ANSWER_TIMEOUT_S, Notices, RiskTopic
 from scorer.live_model import LiveModel
 from scorer.service import Service, Stopped, patiently
 
+PIPED_WIDTH = 170
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: done or stopped; 1: the message says what is wrong; 78: a wrong setting or table of actions."""
@@ -82,13 +84,18 @@ def _card(store: RedisFeatureStore, customer_id: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(card, indent=2, ensure_ascii=False))
     else:
-        Console().print(show.card_view(card))
+        _console().print(show.card_view(card))
     return 0
 
 
 def _top(store: RedisFeatureStore, count: int) -> int:
-    Console().print(show.top(store, count, _now()))
+    _console().print(show.top(store, count, _now()))
     return 0
+
+
+def _console() -> Console:
+    """A terminal's own width; a file or a pipe is given enough for the tables."""
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 def _now() -> datetime:

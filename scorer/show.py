@@ -13,6 +13,7 @@ from churn.features import FEATURES, feature_row
 from churn.risk_card import Status
 
 STALE_AFTER: Final = timedelta(hours=48)
+WRAPPED: Final = frozenset({"because", "action"})
 _COLOURS: Final = {"low": "green", "medium": "yellow", "high": "red"}
 
 
@@ -73,9 +74,9 @@ def card_view(card: dict[str, Any]) -> RenderableType:
 
 def top(store: FeatureStore, count: int, now: datetime) -> Table:
     """The customers with the highest risk, highest first."""
-    table = Table()
+    table = Table(show_lines=True)
     for column in ("customer", "risk", "band", "segment", "because", "action", "as of", "status"):
-        table.add_column(column, justify="right" if column == "risk" else "left")
+        table.add_column(column, justify="right" if column == "risk" else "left", no_wrap=column not in WRAPPED)
     for customer_id, risk in store.top(count):
         customer = store.read_customer(customer_id)
         if customer is None:
@@ -88,7 +89,7 @@ def top(store: FeatureStore, count: int, now: datetime) -> Table:
             card["segment"],
             "\n".join(card["drivers"]),
             card["action"],
-            card["as_of"],
+            (card["as_of"] or "")[:16].replace("T", " "),
             card["status"],
         )
     return table

@@ -22,7 +22,9 @@ def main() -> None:
     store = RedisFeatureStore(client)
     wait_for_neighbours(store, kafka.kafka_bootstrap_servers)
     app = create_app(own, bootstrap_servers=kafka.kafka_bootstrap_servers, currency=shop.shop_currency, store=store)
-    faust.Worker(app, loglevel="WARNING", redirect_stdouts=False, override_logging=False).execute_from_commandline()
+    faust.Worker(
+        app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False
+    ).execute_from_commandline()
 
 
 def wait_for_neighbours(store: RedisFeatureStore, bootstrap_servers: str) -> None:

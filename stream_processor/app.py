@@ -1,9 +1,11 @@
 """The Faust app: one agent on topic `events` that hands partition batches to the processor."""
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -29,6 +31,7 @@ def create_app(
         settings.stream_group,
         broker=[f"{batch_driver.SCHEME}://{server}" for server in bootstrap_servers.split(",")],
         store="memory://",
+        datadir=Path(tempfile.gettempdir()) / "ebb-faust",  # nothing is kept there, but Faust makes the directory
         key_serializer="raw",
         value_serializer="raw",
         topic_disable_leader=True,

@@ -57,7 +57,25 @@ def train(table: Any, least: Least, *, processes: int, on_folded: Callable[[int]
     fitted = fit(learn, calibrate)
     measured = evaluate.metrics(test.labels, fitted.risk(test.matrix))
     recency_alone = _recency_alone(learn, calibrate, test)
-    about = About(
+    metrics = {
+        "split": str(chosen.kind),
+        "rows": {"train": len(learn.labels), "calibrate": len(calibrate.labels) if calibrate else 0},
+        "test": {"model": measured, "recency_alone": recency_alone},
+    }
+    cuts = _rfm_cut_points(built, last.date().isoformat())
+    about = _about(fitted, chosen, dataset.sha256_of(table), metrics, cuts, population)
+    return Trained(RiskModel(fitted.pipeline, about), measured, recency_alone)
+
+
+def _about(
+    fitted: Fitted,
+    chosen: Split,
+    data_sha256: str,
+    metrics: dict[str, Any],
+    cuts: CutPoints,
+    population: Population,
+) -> About:
+    return About(
         feature_names=MODEL_FEATURES,
         fold_version=STATE_VERSION,
         horizon_days=HORIZON_DAYS,
@@ -68,17 +86,12 @@ def train(table: Any, least: Least, *, processes: int, on_folded: Callable[[int]
             "calibrate": [chosen.calibrate] if chosen.calibrate else [],
             "test": [chosen.test],
         },
-        data_sha256=dataset.sha256_of(table),
+        data_sha256=data_sha256,
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        metrics={
-            "split": str(chosen.kind),
-            "rows": {"train": len(learn.labels), "calibrate": len(calibrate.labels) if calibrate else 0},
-            "test": {"model": measured, "recency_alone": recency_alone},
-        },
-        rfm=_rfm_cut_points(built, last.date().isoformat()),
+        metrics=metrics,
+        rfm=cuts,
         population=population,
     )
-    return Trained(RiskModel(fitted.pipeline, about), measured, recency_alone)
 
 
 def _shortfall(population: Population) -> str:

@@ -315,6 +315,17 @@ def test_an_elasticsearch_that_never_comes_ends_the_command() -> None:
     assert "Traceback" not in finished.stderr
 
 
+def test_a_service_that_waits_for_its_neighbours_stops_at_once(tmp_path: Path) -> None:
+    nowhere = {"ELASTICSEARCH_URL": "http://127.0.0.1:9", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "es_ingest"]
+        process = subprocess.Popen(command, env={**os.environ, **nowhere}, stdout=output, stderr=output)
+    assert eventually(lambda: "waiting" in log.read_text())
+    assert stop(process) == 0
+    assert "Traceback" not in log.read_text()
+
+
 def run_templates(pipeline: Pipeline, *options: str) -> subprocess.CompletedProcess[str]:
     return run(["templates", *options], ELASTICSEARCH_URL=pipeline.stack.elasticsearch.url)
 

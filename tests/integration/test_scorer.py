@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from churn import model as models
 from churn import risk_card, topics
 from churn.events import Event
-from churn.feature_store import DUE, RedisFeatureStore, StateWrite, connect, customer_key
+from churn.feature_store import DUE, Kept, RedisFeatureStore, StateWrite, connect, customer_key
 from churn.features import MODEL_FEATURES, feature_row, replay
 from churn.model import About, Population, RiskModel
 from churn.risk_card import RiskCard, Status
@@ -70,15 +70,20 @@ Running = Callable[..., AbstractContextManager[None]]
 
 
 @pytest.fixture
-def running(kafka: str, redis_url: str, model_dir: Path, clock: Clock) -> Running:
-    """The service in a thread, in a consumer group of the test's own."""
-    group = f"scorer-{uuid4()}"
+def group() -> str:
+    """A consumer group of the test's own."""
+    return f"scorer-{uuid4()}"
+
+
+@pytest.fixture
+def running(kafka: str, redis_url: str, group: str, model_dir: Path, clock: Clock) -> Running:
+    """The service in a thread."""
+    shared_store = RedisFeatureStore(connect(redis_url))
 
     @contextmanager
-    def run(url: str = redis_url) -> Iterator[None]:
+    def run(store: RedisFeatureStore = shared_store) -> Iterator[None]:
         stop = Flag()
         notices, risk_topic = Notices(kafka, group), RiskTopic(kafka)
-        store = RedisFeatureStore(connect(url, timeout_s=2))
         service = Service(store, notices, risk_topic, LiveModel(model_dir), read_actions(ACTIONS_FILE), clock)
         thread = Thread(target=service.run, args=(stop,))
         thread.start()
@@ -241,22 +246,54 @@ def test_without_a_model_cards_say_so_and_a_model_that_appears_scores_everybody(
     assert {card.status for card in on_risk_topic(kafka, silent).values()} == {Status.FRESH}
 
 
-def test_notices_survive_an_outage_of_redis_and_a_stop_in_the_middle_of_it(
-    running: Running, notify: Callable[..., None], model_dir: Path, tmp_path: Path
+class Watched(RedisFeatureStore):
+    """The real store, telling when it is first asked for something."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(connect(url, timeout_s=1))
+        self.was_asked = Flag()
+
+    def read_states(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
+        self.was_asked.set()
+        return super().read_states(customer_ids)
+
+    def customer_ids(self) -> Iterable[str]:
+        self.was_asked.set()
+        return super().customer_ids()
+
+
+def committed(kafka: str, group: str) -> list[int | None]:
+    """How many messages of each partition of topic `features` the group is done with."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
+    offsets = [consumer.committed(TopicPartition(topics.FEATURES, number)) for number in range(topics.PARTITIONS)]
+    consumer.close()
+    return offsets
+
+
+def published(kafka: str) -> list[int]:
+    """How many messages each partition of topic `features` holds."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka)
+    ends = consumer.end_offsets([TopicPartition(topics.FEATURES, number) for number in range(topics.PARTITIONS)])
+    consumer.close()
+    return [end for _, end in sorted(ends.items())]
+
+
+def test_a_notice_is_done_only_when_its_card_is_written_whatever_happens_between(
+    running: Running, notify: Callable[..., None], kafka: str, group: str, model_dir: Path, tmp_path: Path
 ) -> None:
     put_live(model_dir)
     with Stack(tmp_path / "own", services=("redis",), free_ports=True) as own:
-        store = RedisFeatureStore(connect(own.redis.url))
+        store = Watched(own.redis.url)
         customer_ids = new_customers(store, 50)
+        notify(*customer_ids)
         own.redis.freeze()
-        with running(own.redis.url):
-            notify(*customer_ids)
-            stopped_in_the_middle = Flag()
-            stopped_in_the_middle.wait(3)
+        with running(store):
+            assert store.was_asked.wait(TIMEOUT_S)
+        assert committed(kafka, group) == [None] * topics.PARTITIONS
         own.redis.resume()
-        assert not any(fields_of(store, customer_id) for customer_id in customer_ids)
-        with running(own.redis.url):
-            assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S)
+        with running(store):
+            assert wait_until(lambda: committed(kafka, group) == published(kafka), TIMEOUT_S)
+            assert all_have(store, customer_ids, "status", "fresh")
 
 
 def test_one_damaged_state_and_one_that_is_gone_stop_nobody_else(
@@ -301,21 +338,24 @@ def test_the_command_serves_and_stops_when_asked_even_when_redis_does_not_answer
         store = RedisFeatureStore(connect(own.redis.url))
         customer_ids = new_customers(store, 5)
         neighbours = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "REDIS_URL": own.redis.url, "MODEL_DIR": str(model_dir)}
-        command = [sys.executable, "-m", "scorer", "serve"]
-        process = subprocess.Popen(command, env={**os.environ, **neighbours}, stderr=subprocess.PIPE)
+        log = tmp_path / "scorer.log"
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", "scorer", "serve"]
+            process = subprocess.Popen(command, env={**os.environ, **neighbours}, stderr=file)
         try:
             notify(*customer_ids)
-            assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S)
+            assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S), log.read_text()
             if is_frozen:
                 own.redis.freeze()
                 notify(*customer_ids)
             process.send_signal(signal.SIGTERM)
-            _, said = process.communicate(timeout=TIMEOUT_S)
+            process.wait(TIMEOUT_S)
         finally:
             process.kill()
-    assert process.returncode == 0
-    assert b"stopped" in said
-    assert b"Traceback" not in said
+    said = log.read_text()
+    assert process.returncode == 0, said
+    assert "stopped" in said
+    assert "Traceback" not in said
 
 
 def test_card_and_top_show_what_lies_in_redis(

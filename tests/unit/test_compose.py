@@ -1,0 +1,195 @@
+"""docker-compose.yml and .env.example against what the project promises of them and what its settings are."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from churn import settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_TEXT)["services"]
+OWN_IMAGE = "ebb:local"
+OWN = {name: service for name, service in SERVICES.items() if service["image"] == OWN_IMAGE}
+ONE_SHOTS = {"topics", "templates", "history", "training", "replay-history", "kibana-import"}
+SERVERS = {
+    "kafka": "apache/kafka:4.2.0",
+    "redis": "redis:8-alpine",
+    "elasticsearch": "elasticsearch:8.19.21",
+    "kibana": "kibana:8.19.21",
+}
+PASSWORDS = {"REDIS_PASSWORD", "ELASTICSEARCH_PASSWORD", "KIBANA_PASSWORD"}
+# What compose chooses for its containers, whatever .env says of the host.
+CHOSEN_BY_COMPOSE = {"LOG_FORMAT"}
+
+VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
+EXAMPLE_LINE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]*)=(.*)$")
+
+
+def example() -> dict[str, str]:
+    """Every variable of .env.example, set or commented out, with its value."""
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    return {found[1]: found[2] for found in map(EXAMPLE_LINE.match, lines) if found}
+
+
+def setting_defaults() -> dict[str, str]:
+    """Every variable that churn.settings reads, with its default as .env would say it."""
+    return {name.upper(): _as_text(field.default) for each in settings.ALL for name, field in each.model_fields.items()}
+
+
+def _as_text(default: object) -> str:
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    return "" if default is None else str(default)
+
+
+def passed_on() -> set[str]:
+    """Variables that a container is given under their own name, if .env sets them."""
+    return {
+        name for service in SERVICES.values() for name, value in service.get("environment", {}).items() if value is None
+    }
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def test_servers_run_the_pinned_images() -> None:
+    assert {name: service["image"] for name, service in SERVICES.items() if name not in OWN} == SERVERS
+
+
+def test_our_image_is_built_here_once_on_the_pinned_python() -> None:
+    assert [name for name, service in OWN.items() if "build" in service] == ["topics"]
+    bases = re.findall(r"^FROM\s+(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert bases == ["python:3.12-slim"]
+
+
+def test_no_image_is_looked_up_anew_at_every_start() -> None:
+    assert not [name for name, service in SERVICES.items() if "pull_policy" in service]
+
+
+def test_the_image_installs_only_what_the_lock_file_names_with_its_hash() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"pip install .*", text) == [
+        "pip install --no-cache-dir --only-binary=:all: --require-hashes -r /app/requirements.lock"
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_what_a_container_runs_is_copied_into_the_image(name: str) -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    modules = re.findall(r"python -m (\w+)", " ".join(OWN[name]["command"]))
+    assert modules
+    for module in modules:
+        assert f"COPY {module} /app/{module}\n" in text
+        assert f"!{module}/" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
+# --- what a container may do ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_port_is_open_to_this_machine_only(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z]+_PORT:-\d+\}:\d+", port)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_container_has_a_limit_of_memory_and_no_rights_of_root(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "network_mode", "pid"} & set(service)
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_our_containers_run_as_the_user_of_the_image_and_write_to_their_volumes_only(name: str) -> None:
+    assert OWN[name]["user"] == "10001:10001"
+    assert "useradd --uid 10001 " in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert OWN[name]["read_only"] is True
+    assert OWN[name]["tmpfs"] == ["/tmp"]
+
+
+# --- starting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOTS))
+def test_a_service_tells_its_health_and_comes_back(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"]
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", sorted(ONE_SHOTS))
+def test_a_one_shot_ends_and_somebody_waits_for_its_success(name: str) -> None:
+    """`docker compose up --wait` takes the end of a container for a fault unless another one waits for it."""
+    assert SERVICES[name]["restart"] == "no"
+    waiting = [service["depends_on"][name] for service in SERVICES.values() if name in service.get("depends_on", {})]
+    assert waiting
+    assert {each["condition"] for each in waiting} == {"service_completed_successfully"}
+
+
+def test_everything_starts_without_kibana() -> None:
+    only_with_kibana = {name for name, service in SERVICES.items() if service.get("profiles") == ["kibana"]}
+    assert only_with_kibana == {"kibana", "kibana-import"}
+    for name in set(SERVICES) - only_with_kibana:
+        for other, dependency in SERVICES[name].get("depends_on", {}).items():
+            assert other not in only_with_kibana or dependency["required"] is False
+
+
+def test_only_a_healthy_server_is_waited_for() -> None:
+    for service in SERVICES.values():
+        for other, dependency in service.get("depends_on", {}).items():
+            if other in SERVERS:
+                assert dependency["condition"] == "service_healthy"
+
+
+# --- variables --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_starts_before_the_passwords_are_set() -> None:
+    required = {name for name, kind, _ in VARIABLE.findall(COMPOSE_TEXT) if kind == "?"}
+    assert required == PASSWORDS
+    assert all(example()[name] == "" for name in PASSWORDS)
+    assert not [name for name, kind, _ in VARIABLE.findall(COMPOSE_TEXT) if name in PASSWORDS and kind != "?"]
+
+
+def test_every_variable_of_compose_is_in_the_example() -> None:
+    used = {name for name, _, _ in VARIABLE.findall(COMPOSE_TEXT)} | passed_on()
+    assert used - set(example()) == set()
+
+
+def test_a_default_is_the_same_in_compose_and_in_the_example() -> None:
+    defaults = {
+        name: default
+        for name, kind, default in VARIABLE.findall(COMPOSE_TEXT)
+        if kind == "-" and name not in CHOSEN_BY_COMPOSE
+    }
+    assert defaults == {name: example()[name] for name in defaults}
+
+
+def test_every_setting_is_in_the_example_with_its_default() -> None:
+    assert {name: example().get(name) for name in setting_defaults()} == setting_defaults()
+
+
+def test_every_variable_of_the_example_is_used() -> None:
+    used = {name for name, _, _ in VARIABLE.findall(COMPOSE_TEXT)} | passed_on()
+    assert set(example()) - used - set(setting_defaults()) == {"COMPOSE_PROFILES"}
+
+
+def test_every_variable_of_the_example_is_explained() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    for paragraph in text.split("\n\n"):
+        lines = paragraph.splitlines()
+        if any(EXAMPLE_LINE.match(line) for line in lines):
+            assert lines[0].startswith("# ")
+            assert not EXAMPLE_LINE.match(lines[0])
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_a_container_is_given_settings_that_exist(name: str) -> None:
+    of_the_service = {"HEALTH_GROUP", "APP_DATADIR", "RATE", "CUSTOMERS", "EVENTS", "DAYS", "SEED"}
+    assert set(OWN[name]["environment"]) - of_the_service <= set(setting_defaults())
