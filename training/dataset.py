@@ -5,13 +5,11 @@ exactly what the live feature store held at that moment.
 """
 
 import hashlib
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from functools import partial
-from itertools import pairwise
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,16 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from churn import history
+from churn import history, offline
 from churn.events import Event, epoch_ms
 from churn.features import LOOK_BACK_DAYS, MODEL_FEATURES, FeatureRow, feature_row, replay, update
-from churn.model import Floats, rows_to_matrix
+from churn.model import Floats
 from churn.state import EMPTY, State
 from training.split import HORIZON
-
-# Below this, starting the processes takes longer than the fold.
-PARALLEL_FROM_EVENTS: Final = 150_000
-SHARDS_PER_PROCESS: Final = 8
 
 _Known = tuple[datetime, datetime, str, Event]
 
@@ -73,79 +67,65 @@ def span(table: Any) -> tuple[datetime, datetime]:
 
 def sha256_of(table: Any) -> str:
     """The fingerprint of a history: the same events give the same one, however they lie in files."""
-    return hashlib.sha256(_packed(table)).hexdigest()
+    return hashlib.sha256(offline.as_bytes(table)).hexdigest()
 
 
-def _packed(table: Any) -> bytes:
-    """The table's own rows as bytes; pickling a slice would take the whole table along."""
-    written = pa.BufferOutputStream()
-    with pa.ipc.new_stream(written, table.schema) as stream:
-        stream.write_table(table.combine_chunks())
-    packed: bytes = written.getvalue().to_pybytes()
-    return packed
+_KEYS: Final = [("customer_id", pa.string()), ("cut_off_ms", pa.int64()), ("has_churned", pa.int8())]
+_SCHEMA: Final = pa.schema([*_KEYS, *((name, pa.float64()) for name in MODEL_FEATURES)])
 
 
 def build(
-    table: Any, cut_offs: Sequence[datetime], *, processes: int, on_folded: Callable[[int], object] = lambda _: None
+    table: Any,
+    cut_offs: Sequence[datetime],
+    *,
+    processes: int,
+    on_folded: Callable[[int], object] = lambda _: None,
+    spark_history: Path | None = None,
 ) -> Dataset:
-    """Samples at `cut_offs`, whose label windows must be over. `on_folded` is told of events as they are done."""
+    """Samples at `cut_offs`, whose label windows must be over. `on_folded` is told of events as they are done.
+
+    `spark_history` is the directory of the same history where Spark is to fold it, with the same result.
+    """
     _, last = span(table)
-    shards = _shards(table, processes * SHARDS_PER_PROCESS)
-    fold = partial(_fold_shard, cut_offs=tuple(sorted(cut_offs)), as_of=last)
-    parts: dict[int, Dataset] = {}
-    if processes > 1 and table.num_rows >= PARALLEL_FROM_EVENTS:
-        # Spawned, not forked: Arrow's threads do not survive a fork.
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            running = {pool.submit(fold, _packed(shard)): place for place, shard in enumerate(shards)}
-            for done in as_completed(running):
-                parts[running[done]] = done.result()
-                on_folded(shards[running[done]].num_rows)
-    else:
-        for place, shard in enumerate(shards):
-            parts[place] = fold(_packed(shard))
-            on_folded(shard.num_rows)
-    return _joined([parts[place] for place in range(len(shards))])
+    work = partial(_fold_customers, cut_offs=tuple(sorted(cut_offs)), as_of=last)
+    if spark_history is not None:
+        return _as_dataset(offline.on_spark(spark_history, work, _SCHEMA))
+    return _as_dataset(pa.concat_tables(offline.in_processes(table, work, processes, on_folded)))
 
 
-def _shards(table: Any, count: int) -> list[Any]:
-    """The table in about `count` pieces; no customer lies in two."""
-    ids = table["customer_id"].combine_chunks()
-    if isinstance(ids, pa.ChunkedArray):
-        ids = pa.concat_arrays(ids.chunks)
-    starts = np.flatnonzero(pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)) + 1
-    wanted = np.linspace(0, table.num_rows, count + 1)[1:-1]
-    after = np.searchsorted(starts, wanted)
-    edges = [0, *np.unique(starts[after[after < len(starts)]]).tolist(), table.num_rows]
-    return [table.slice(begin, end - begin) for begin, end in pairwise(edges)]
-
-
-def _fold_shard(packed: bytes, *, cut_offs: tuple[datetime, ...], as_of: datetime) -> Dataset:
-    ids: list[str] = []
-    samples: list[Sample] = []
-    buyers: list[FeatureRow] = []
-    for customer_id, events in history.by_customer(pa.ipc.open_stream(packed).read_all()):
-        own_samples, latest = customer_rows(events, cut_offs, as_of)
-        samples.extend(own_samples)
-        ids.extend([customer_id] * len(own_samples))
+def _fold_customers(table: Any, *, cut_offs: tuple[datetime, ...], as_of: datetime) -> Any:
+    """Samples of whole customers as a table of `_SCHEMA`; a buyer's row at `as_of` has neither cut-off nor label."""
+    keys: list[tuple[str, int | None, int | None]] = []
+    rows: list[FeatureRow] = []
+    for customer_id, events in history.by_customer(table):
+        samples, latest = customer_rows(events, cut_offs, as_of)
+        keys += [(customer_id, epoch_ms(sample.t0), int(sample.has_churned)) for sample in samples]
+        rows += [sample.row for sample in samples]
         if latest["orders_total"]:
-            buyers.append(latest)
-    columns = Samples(
-        np.array(ids, dtype=np.str_),
-        np.array([epoch_ms(sample.t0) for sample in samples], dtype=np.int64),
-        rows_to_matrix([sample.row for sample in samples], MODEL_FEATURES),
-        np.array([sample.has_churned for sample in samples], dtype=np.int8),
-    )
-    return Dataset(columns, rows_to_matrix(buyers, MODEL_FEATURES))
+            keys.append((customer_id, None, None))
+            rows.append(latest)
+    columns = [pa.array([key[place] for key in keys], kind) for place, (_, kind) in enumerate(_KEYS)]
+    columns += [pa.array([row[name] for row in rows], pa.float64()) for name in MODEL_FEATURES]
+    return pa.table(columns, schema=_SCHEMA)
 
 
-def _joined(parts: Sequence[Dataset]) -> Dataset:
+def _as_dataset(folded: Any) -> Dataset:
+    folded = folded.sort_by([("customer_id", "ascending"), ("cut_off_ms", "ascending")])
+    at_end = pc.is_null(folded["cut_off_ms"])
+    sampled = folded.filter(pc.invert(at_end))
     samples = Samples(
-        np.concatenate([part.samples.customer_ids for part in parts]),
-        np.concatenate([part.samples.cut_offs_ms for part in parts]),
-        np.concatenate([part.samples.matrix for part in parts]),
-        np.concatenate([part.samples.labels for part in parts]),
+        np.array(sampled["customer_id"].to_pylist(), dtype=np.str_),
+        sampled["cut_off_ms"].to_numpy(),
+        _matrix(sampled),
+        sampled["has_churned"].to_numpy(),
     )
-    return Dataset(samples, np.concatenate([part.buyers for part in parts]))
+    return Dataset(samples, _matrix(folded.filter(at_end)))
+
+
+def _matrix(table: Any) -> Floats:
+    """The features of a table's rows, NaN where there is no value."""
+    columns = [pc.fill_null(table[name], float("nan")).to_numpy() for name in MODEL_FEATURES]
+    return np.column_stack(columns).astype(np.float64)
 
 
 def customer_rows(

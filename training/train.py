@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -40,15 +41,24 @@ class Trained(NamedTuple):
     recency_alone: dict[str, float]
 
 
-def train(table: Any, least: Least, *, processes: int, on_folded: Callable[[int], object] = lambda _: None) -> Trained:
+def train(
+    table: Any,
+    least: Least,
+    *,
+    processes: int,
+    on_folded: Callable[[int], object] = lambda _: None,
+    spark_history: Path | None = None,
+) -> Trained:
     """Train on a table from `churn.history.read`; `on_folded` is told of events as they are folded.
 
-    Raises `InsufficientData`, and `TooFewOutcomes`.
+    `spark_history` is where the table was read from, to let Spark fold it. Raises `InsufficientData`, and
+    `TooFewOutcomes`.
     """
     first, last = dataset.span(table)
     days = (last - first).total_seconds() / 86400
     chosen = split.choose(first, last) if days >= least.days else None
-    built = dataset.build(table, chosen.cut_offs if chosen else (), processes=processes, on_folded=on_folded)
+    cut_offs = chosen.cut_offs if chosen else ()
+    built = dataset.build(table, cut_offs, processes=processes, on_folded=on_folded, spark_history=spark_history)
     population = Population(len(built.buyers), round(days, 3), least.customers, least.days)
     if chosen is None or not population.is_sufficient:
         raise InsufficientData(_shortfall(population))
