@@ -100,7 +100,7 @@ def _for_people(name: str, meaning: str, unit: str, default: Value = None) -> Fe
 
 
 FEATURES: Final[tuple[Feature, ...]] = (
-    _of_model("recency_days", "Days since the last net order.", "days"),
+    _of_model("recency_days", "Days since the last net order (its last line).", "days"),
     _for_people(
         "recency_bucket", "Recency as 0-7, 8-30, 31-90, 91-180, 181-365, >365 days, or never.", "text", "never"
     ),
@@ -135,9 +135,15 @@ FEATURES: Final[tuple[Feature, ...]] = (
     _for_people("session_duration_s", "Length of the latest session.", "seconds", 0.0),
     _of_model("carts_per_view", "Products put into the cart / product views.", "ratio"),
     _of_model("purchases_per_cart", "Purchase lines / products put into the cart.", "ratio"),
-    _of_model("view_to_cart_mean_s", "From a product's first view to its cart within a session, mean.", "seconds"),
+    _of_model(
+        "view_to_cart_mean_s",
+        "From a product's first view to its cart, within a session (the shop's own where given), mean.",
+        "seconds",
+    ),
     _for_people("view_to_cart_median_s", "The same, median of the latest 8.", "seconds"),
-    _of_model("cart_to_purchase_mean_s", "From a product's cart to its purchase within a session, mean.", "seconds"),
+    _of_model(
+        "cart_to_purchase_mean_s", "From a product's cart to its purchase, within a session likewise, mean.", "seconds"
+    ),
     _for_people("cart_to_purchase_median_s", "The same, median of the latest 8.", "seconds"),
     _of_model("shopping_carts_total", "Carts begun: first products put into an empty cart.", "count", 0),
     _of_model("carts_abandoned_total", "Carts left alone for 24 hours without a purchase.", "count", 0),
@@ -189,7 +195,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     _for_people("first_event_at", "When the first event happened.", "time"),
     _for_people("last_event_at", "When the latest event happened.", "time"),
     _for_people("first_purchase_at", "When the first net order was made.", "time"),
-    _for_people("last_purchase_at", "When the latest net order was made.", "time"),
+    _for_people("last_purchase_at", "When the last line of the latest net order was bought.", "time"),
     _for_people("country", "The latest country seen.", "text"),
     _for_people("device", "The latest device seen.", "text"),
     _for_people("channel", "The latest channel seen.", "text"),
@@ -231,11 +237,13 @@ def _entry(event: Event, event_hash: int) -> Entry:
     rank = _RANK[event.event_type]
     order_id = event.order_id
     product_id = event.product_id
+    product = distinct.hash_text(product_id) if product_id is not None else 0
     return Entry(
         epoch_ms(event.occurred_at),
         rank,
         hash_id(order_id) if order_id is not None else (event_hash if rank == PURCHASE else 0),
-        distinct.hash_text(product_id) if product_id is not None else 0,
+        product,
+        distinct.hash_text(f"{event.session_id} {product_id}") if product and event.session_id is not None else product,
         line_minor(event) if event.price is not None else 0,
         round(event.discount * 100) if event.discount is not None else 0,
         event.quantity,

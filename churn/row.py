@@ -1,11 +1,12 @@
 """A tally into the row of features at a moment: everything that ages while the customer is silent is computed here."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Final
 
 from churn import distinct
-from churn.state import Label, Order, Profile, Tally
+from churn.state import Order, Profile, Tally
 from churn.summary import (
     AFFINITY_BUCKETS,
     CART_ABANDONED_MS,
@@ -69,7 +70,7 @@ def row_of(tally: Tally, as_of_ms: int) -> FeatureRow:
     kept_net = tally.past_net + sum(order.net for order in tally.orders)
     orders_total = tally.past_orders + len(net_orders)
     first_ms = tally.past_first_order_ms or (net_orders[0].at_ms if net_orders else None)
-    last_ms = net_orders[-1].at_ms if net_orders else (tally.past_last_order_ms or None)
+    last_ms = max((order.at_ms + order.span_ms for order in net_orders), default=tally.past_last_line_ms or None)
     recency = None if last_ms is None else (as_of_ms - last_ms) / DAY_MS
     frequency, monetary = _in_window(tally, net_orders, as_of_ms, LOOK_BACK_DAYS)
     row: FeatureRow = {
@@ -139,7 +140,7 @@ def _in_window(tally: Tally, net_orders: list[Order], as_of_ms: int, window_days
         net += order.net
     if tally.loose_refunds:
         first_day = _first_day(as_of_ms, window_days)
-        net -= sum(refund.amount for refund in tally.loose_refunds if refund.day >= first_day)
+        net -= sum(amount for day, amount in tally.loose_refunds if day >= first_day)
     return count, net / 100
 
 
@@ -155,12 +156,12 @@ def _add_window(row: FeatureRow, tally: Tally, net_orders: list[Order], as_of_ms
 
 def _counts_since(tally: Tally, first_day: int) -> tuple[int, int, int]:
     views = carts = purchases = 0
-    for day in reversed(tally.days):
-        if day.day < first_day:
+    for day, day_views, day_carts, day_purchases in reversed(tally.days):
+        if day < first_day:
             break
-        views += day.views
-        carts += day.carts
-        purchases += day.purchases
+        views += day_views
+        carts += day_carts
+        purchases += day_purchases
     return views, carts, purchases
 
 
@@ -230,7 +231,7 @@ def _add_carts(row: FeatureRow, tally: Tally, as_of_ms: int) -> None:
     row["carts_abandoned_total"] = abandoned
     row["carts_recovered_total"] = tally.carts_recovered
     row["cart_abandonment_rate"] = _ratio(abandoned, tally.carts_started - (not is_mature))
-    row["cart_items"] = sum(item.quantity for item in tally.cart_items) if is_open else 0
+    row["cart_items"] = sum(quantity for _, quantity in tally.cart_items) if is_open else 0
     row["cart_is_waiting"] = int(is_open and idle_ms > CART_REMINDER_MS)
 
 
@@ -240,7 +241,7 @@ def _add_carts(row: FeatureRow, tally: Tally, as_of_ms: int) -> None:
 def _add_preferences(row: FeatureRow, tally: Tally) -> None:
     row["top_category"] = _most(tally.categories)
     row["favourite_category"] = _most_bought(tally.categories)
-    row["category_events"] = " ".join(f"{each.name}:{each.events}" for each in sorted(tally.categories, key=_rank))
+    row["category_events"] = _listed(tally.categories)
     row["distinct_products"] = distinct.count(tally.products_met, tally.product_registers)
     row["distinct_categories"] = distinct.count(tally.categories_met, tally.category_registers)
     row["device_preference"] = _most(tally.devices)
@@ -252,30 +253,30 @@ def _add_preferences(row: FeatureRow, tally: Tally) -> None:
     row["favourite_month"] = None if month is None else month + 1
     row["favourite_season"] = _season(activity[31:])
     row["rating_mean"] = _ratio(tally.rating_sum, tally.ratings)
-    weights = tally.affinity or (0,) * AFFINITY_BUCKETS
+    weights = tally.affinity or [0] * AFFINITY_BUCKETS
     total = sum(weights)
     for bucket, weight in enumerate(weights):
         row[f"affinity_{bucket:02d}"] = weight / total if total else 0.0
 
 
-def _rank(label: Label) -> tuple[int, str]:
-    return -label.events, label.name
+def _listed(labels: dict[str, list[int]]) -> str:
+    return " ".join(f"{name}:{-less}" for less, name in sorted((-each[0], name) for name, each in labels.items()))
 
 
-def _most(labels: tuple[Label, ...]) -> str | None:
-    return min(labels, key=_rank).name if labels else None
+def _most(labels: dict[str, list[int]]) -> str | None:
+    return min((-counts[0], name) for name, counts in labels.items())[1] if labels else None
 
 
-def _most_bought(labels: tuple[Label, ...]) -> str | None:
-    bought = [label for label in labels if label.purchases]
-    return min(bought, key=lambda label: (-label.purchases, label.name)).name if bought else None
+def _most_bought(labels: dict[str, list[int]]) -> str | None:
+    bought = [(-counts[1], name) for name, counts in labels.items() if counts[1]]
+    return min(bought)[1] if bought else None
 
 
-def _peak(counts: tuple[int, ...]) -> int | None:
+def _peak(counts: Sequence[int]) -> int | None:
     return counts.index(max(counts)) if counts else None
 
 
-def _season(months: tuple[int, ...]) -> str | None:
+def _season(months: Sequence[int]) -> str | None:
     if not months:
         return None
     sums = dict.fromkeys(SEASONS, 0)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 STATE_VERSION: Final = 2
-COMPRESS_FROM_BYTES: Final = 1024
+COMPRESS_FROM_BYTES: Final = 2048
 
 
 class InvalidState(ValueError):
@@ -30,13 +30,15 @@ class Profile(NamedTuple):
 class Entry(NamedTuple):
     """One event as the fold needs it. Entries sort by time, then by the order in which steps of a visit happen.
 
-    `order` and `product` are hashes, 0 where there is none; money in minor units.
+    `order`, `product` and `visit` (the product within the shop's own session) are hashes, 0 where there is none; money
+    in minor units.
     """
 
     at_ms: int
     rank: int
     order: int
     product: int
+    visit: int
     amount: int
     discount: int
     quantity: int
@@ -49,10 +51,14 @@ class Entry(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The purchase lines that share an order id. Money in minor units; `refund` is capped only when it is read."""
+    """The purchase lines that share an order id; the last of them came `span_ms` after the first.
+
+    Money in minor units; `refund` is capped only when it is read.
+    """
 
     key: int
     at_ms: int
+    span_ms: int
     lines: int
     quantity: int
     gross: int
@@ -75,44 +81,17 @@ class Order(NamedTuple):
         return self.lines > 0 and not 0 < self.refund >= self.value
 
 
-class Day(NamedTuple):
-    """Counts of one UTC day, numbered from 1970-01-01."""
-
-    day: int
-    views: int
-    carts: int
-    purchases: int
-
-
-class LooseRefund(NamedTuple):
-    """Refunds of one UTC day that name no order, in minor units."""
-
-    day: int
-    amount: int
-
-
-class Label(NamedTuple):
-    """How often a category, device or channel was met, and how often in a purchase."""
-
-    name: str
-    events: int
-    purchases: int
-
-
-class Seen(NamedTuple):
-    """A product of the running session: when it was first viewed, put into the cart and bought; 0 where it was not."""
-
-    product: int
-    viewed_ms: int
-    carted_ms: int
-    bought_ms: int
-
-
-class CartItem(NamedTuple):
-    """Units of one product in the open cart."""
-
-    product: int
-    quantity: int
+# Plain tuples, because one is made for nearly every event.
+Day = tuple[int, int, int, int]
+"""One UTC day, numbered from 1970-01-01: the day, its views, carts, purchase lines."""
+LooseRefund = tuple[int, int]
+"""A UTC day, and its refunds that name no order, in minor units."""
+Label = tuple[str, int, int]
+"""A category, device or channel: its name, how many events named it, how many purchase lines."""
+Seen = tuple[int, int, int, int]
+"""A product of the running session (`Entry.visit`), when it was first viewed, put into the cart, bought; or 0."""
+CartItem = tuple[int, int]
+"""A product, and its units in the open cart."""
 
 
 class _Fields(msgspec.Struct):
@@ -139,6 +118,7 @@ class _Fields(msgspec.Struct):
     past_net: int = 0
     past_first_order_ms: int = 0
     past_last_order_ms: int = 0
+    past_last_line_ms: int = 0
     past_order_days: int = 0
     past_first_day_net: int = 0
     # The latest session, and sums of those before it.
@@ -193,7 +173,14 @@ class Summary(_Fields, frozen=True, array_like=True):  # type: ignore[misc] # a 
 
 
 class Tally(_Fields):
-    """A summary under work: the same fields, open for change while entries are folded in."""
+    """A summary under work: the same fields, open for change, some of them in containers that are quick to change."""
+
+    categories: dict[str, list[int]] = {}  # type: ignore[assignment]
+    devices: dict[str, list[int]] = {}  # type: ignore[assignment]
+    channels: dict[str, list[int]] = {}  # type: ignore[assignment]
+    session_products: dict[int, list[int]] = {}  # type: ignore[assignment]
+    activity: list[int] = []  # type: ignore[assignment]
+    affinity: list[int] = []  # type: ignore[assignment]
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
@@ -213,6 +200,7 @@ class State(msgspec.Struct, frozen=True, array_like=True):
 
 EMPTY: Final = State()
 
+_COUNTED: Final = ("categories", "devices", "channels", "session_products")
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(State)
 _PLAIN: Final = bytes([STATE_VERSION, 0])
@@ -220,10 +208,21 @@ _COMPRESSED: Final = bytes([STATE_VERSION, 1])
 
 
 def thaw(summary: Summary) -> Tally:
-    return Tally(*msgspec.structs.astuple(summary))
+    """The summary, open for change."""
+    tally = Tally(*msgspec.structs.astuple(summary))
+    for name in _COUNTED:
+        setattr(tally, name, {first: list(rest) for first, *rest in getattr(summary, name)})
+    tally.activity = list(summary.activity)
+    tally.affinity = list(summary.affinity)
+    return tally
 
 
 def freeze(tally: Tally) -> Summary:
+    """The tally, closed."""
+    for name in _COUNTED:
+        setattr(tally, name, tuple((first, *rest) for first, rest in getattr(tally, name).items()))
+    tally.activity = tuple(tally.activity)  # type: ignore[assignment]
+    tally.affinity = tuple(tally.affinity)  # type: ignore[assignment]
     return Summary(*msgspec.structs.astuple(tally))
 
 

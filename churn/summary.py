@@ -7,23 +7,12 @@ its day, but opens nothing that was closed: session, cart and times to act stay 
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from churn import distinct
-from churn.state import (
-    CartItem,
-    Day,
-    Entry,
-    Label,
-    LooseRefund,
-    Order,
-    Profile,
-    Seen,
-    Summary,
-    Tally,
-    freeze,
-    thaw,
-)
+from churn.state import Entry, Order, Profile, Summary, Tally, freeze, thaw
 
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
@@ -42,14 +31,13 @@ MAX_SESSION_PRODUCTS: Final = 32
 MAX_CART_ITEMS: Final = 32
 LATEST_KEPT: Final = 8
 AFFINITY_BUCKETS: Final = 16
+ACTIVITY_COUNTS: Final = 24 + 7 + 12
 
 # Ranks are the order in which steps of one instant are taken to happen.
 PROFILE, VIEW, CART, REMOVAL, PURCHASE, REFUND, RATING = range(7)
 _AFFINITY_WEIGHT: Final = {VIEW: 1, CART: 3, PURCHASE: 5}
 _WEEKDAYS_FROM: Final = 24
 _MONTHS_FROM: Final = 31
-_ACTIVITY: Final = (0,) * 43
-_NO_AFFINITY: Final = (0,) * AFFINITY_BUCKETS
 _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 
 
@@ -143,7 +131,7 @@ def _add_to_session(tally: Tally, entry: Entry, is_late: bool) -> None:
 def _open_session(tally: Tally, at_ms: int) -> None:
     tally.session_start_ms = tally.session_end_ms = at_ms
     tally.session_events = tally.session_views = tally.session_carts = tally.session_purchases = 0
-    tally.session_products = ()
+    tally.session_products = {}
 
 
 def is_engaged(tally: Tally) -> bool:
@@ -171,22 +159,20 @@ def _close_lone_session(tally: Tally, entry: Entry) -> None:
 
 def _see(tally: Tally, entry: Entry) -> None:
     products, rank, at_ms = tally.session_products, entry.rank, entry.at_ms
-    place = next((at for at, each in enumerate(products) if each.product == entry.product), len(products))
-    if place == MAX_SESSION_PRODUCTS:
-        return
-    _, viewed_ms, carted_ms, bought_ms = products[place] if place < len(products) else Seen(entry.product, 0, 0, 0)
-    if rank == VIEW:
-        viewed_ms = viewed_ms or at_ms
-    elif rank == CART and not carted_ms:
-        carted_ms = at_ms
-        if viewed_ms:
-            _acted_on_view(tally, at_ms - viewed_ms)
-    elif rank == PURCHASE and not bought_ms:
-        bought_ms = at_ms
-        if carted_ms:
-            _acted_on_cart(tally, at_ms - carted_ms)
-    seen = Seen(entry.product, viewed_ms, carted_ms, bought_ms)
-    tally.session_products = (*products[:place], seen, *products[place + 1 :])
+    seen = products.get(entry.visit)
+    if seen is None:
+        if len(products) < MAX_SESSION_PRODUCTS:
+            products[entry.visit] = [at_ms * (rank == VIEW), at_ms * (rank == CART), at_ms * (rank == PURCHASE)]
+    elif rank == VIEW:
+        seen[0] = seen[0] or at_ms
+    elif rank == CART and not seen[1]:
+        seen[1] = at_ms
+        if seen[0]:
+            _acted_on_view(tally, at_ms - seen[0])
+    elif rank == PURCHASE and not seen[2]:
+        seen[2] = at_ms
+        if seen[1]:
+            _acted_on_cart(tally, at_ms - seen[1])
 
 
 def _acted_on_view(tally: Tally, after_ms: int) -> None:
@@ -210,23 +196,23 @@ def _put_into_cart(tally: Tally, entry: Entry) -> None:
     if not items:
         tally.carts_started += 1
         tally.cart_was_abandoned = False
-    place = next((at for at, each in enumerate(items) if each.product == entry.product), len(items))
+    place = next((at for at, each in enumerate(items) if each[0] == entry.product), len(items))
     if place < len(items):
-        item = CartItem(entry.product, items[place].quantity + entry.quantity)
+        item = (entry.product, items[place][1] + entry.quantity)
         tally.cart_items = (*items[:place], item, *items[place + 1 :])
     elif len(items) < MAX_CART_ITEMS:
-        tally.cart_items = (*items, CartItem(entry.product, entry.quantity))
+        tally.cart_items = (*items, (entry.product, entry.quantity))
     tally.cart_last_ms = entry.at_ms
 
 
 def _take_out_of_cart(tally: Tally, entry: Entry) -> None:
     _age_cart(tally, entry.at_ms)
     items = tally.cart_items
-    place = next((at for at, each in enumerate(items) if each.product == entry.product), None)
+    place = next((at for at, each in enumerate(items) if each[0] == entry.product), None)
     if place is None:
         return
-    left = items[place].quantity - entry.quantity
-    rest = (CartItem(entry.product, left),) if left > 0 else ()
+    left = items[place][1] - entry.quantity
+    rest = ((entry.product, left),) if left > 0 else ()
     tally.cart_items = (*items[:place], *rest, *items[place + 1 :])
     tally.cart_last_ms = entry.at_ms
 
@@ -266,12 +252,14 @@ def _add_purchase(tally: Tally, entry: Entry, is_late: bool) -> None:
 def _add_to_order(tally: Tally, entry: Entry) -> None:
     place = _place_of(tally.orders, entry.order)
     if place is None:
-        _keep_order(tally, Order(entry.order, entry.at_ms, 1, entry.quantity, entry.amount, entry.discount, 0))
+        _keep_order(tally, Order(entry.order, entry.at_ms, 0, 1, entry.quantity, entry.amount, entry.discount, 0))
         return
     old = tally.orders[place]
+    at_ms = min(old.at_ms, entry.at_ms) if old.lines else entry.at_ms
     new = Order(
         old.key,
-        min(old.at_ms, entry.at_ms) if old.lines else entry.at_ms,
+        at_ms,
+        max(old.at_ms + old.span_ms, entry.at_ms) - at_ms if old.lines else 0,
         old.lines + 1,
         old.quantity + entry.quantity,
         old.gross + entry.amount,
@@ -300,7 +288,7 @@ def _add_refund(tally: Tally, entry: Entry) -> None:
         return
     place = _place_of(tally.orders, entry.order)
     if place is None:
-        _keep_order(tally, Order(entry.order, entry.at_ms, 0, 0, 0, 0, amount))
+        _keep_order(tally, Order(entry.order, entry.at_ms, 0, 0, 0, 0, 0, amount))
         return
     old = tally.orders[place]
     new = old._replace(refund=old.refund + amount)
@@ -309,10 +297,10 @@ def _add_refund(tally: Tally, entry: Entry) -> None:
 
 def _keep_loose_refund(tally: Tally, day: int, amount: int) -> None:
     known = tally.loose_refunds
-    oldest = max((known[-1].day if known else day), day) - LOOK_BACK_DAYS
-    sums = {refund.day: refund.amount for refund in known}
+    oldest = max((known[-1][0] if known else day), day) - LOOK_BACK_DAYS
+    sums = dict(known)
     sums[day] = sums.get(day, 0) + amount
-    tally.loose_refunds = tuple(LooseRefund(*item) for item in sorted(sums.items()) if item[0] >= oldest)
+    tally.loose_refunds = tuple(item for item in sorted(sums.items()) if item[0] >= oldest)
 
 
 def _keep_order(tally: Tally, order: Order) -> None:
@@ -343,6 +331,7 @@ def _send_to_past(tally: Tally, order: Order) -> None:
     tally.past_orders += 1
     tally.past_first_order_ms = min(tally.past_first_order_ms or order.at_ms, order.at_ms)
     tally.past_last_order_ms = max(tally.past_last_order_ms, order.at_ms)
+    tally.past_last_line_ms = max(tally.past_last_line_ms, order.at_ms + order.span_ms)
 
 
 # Days, labels and histograms.
@@ -350,73 +339,79 @@ def _send_to_past(tally: Tally, order: Order) -> None:
 
 def _add_to_day(tally: Tally, day: int, views: int, carts: int, purchases: int) -> None:
     days = tally.days
-    if days and days[-1].day == day:
-        old = days[-1]
-        tally.days = (*days[:-1], Day(day, old.views + views, old.carts + carts, old.purchases + purchases))
-        return
-    place = bisect_right(days, day, key=lambda known: known.day)
-    if place and days[place - 1].day == day:
-        old = days[place - 1]
-        new = Day(day, old.views + views, old.carts + carts, old.purchases + purchases)
+    place = len(days) if not days or days[-1][0] <= day else bisect_right(days, day, key=itemgetter(0))
+    if place and days[place - 1][0] == day:
+        _, old_views, old_carts, old_purchases = days[place - 1]
+        new = (day, old_views + views, old_carts + carts, old_purchases + purchases)
         tally.days = (*days[: place - 1], new, *days[place:])
         return
-    if days and day <= days[-1].day - DAYS_KEPT:
+    if days and day <= days[-1][0] - DAYS_KEPT:
         return
-    days = (*days[:place], Day(day, views, carts, purchases), *days[place:])
-    while days[0].day <= days[-1].day - DAYS_KEPT:
+    days = (*days[:place], (day, views, carts, purchases), *days[place:])
+    while days[0][0] <= days[-1][0] - DAYS_KEPT:
         days = days[1:]
     tally.days = days
 
 
 def _add_labels(tally: Tally, entry: Entry, is_late: bool) -> None:
+    category, country, device, channel = entry.category, entry.country, entry.device, entry.channel
     is_purchase = entry.rank == PURCHASE
-    if entry.category is not None:
-        tally.categories = _counted(tally.categories, entry.category, is_purchase)
+    if category is not None:
+        _count(tally.categories, category, is_purchase)
         tally.categories_met, tally.category_registers = distinct.add(
-            tally.categories_met, tally.category_registers, distinct.hash_text(entry.category)
+            tally.categories_met, tally.category_registers, _hash_label(category)
         )
-    if entry.device is not None:
-        tally.devices = _counted(tally.devices, entry.device, is_purchase)
+    if device is not None:
+        _count(tally.devices, device, is_purchase)
         if not is_late or tally.device is None:
-            tally.device = entry.device
-    if entry.channel is not None:
-        tally.channels = _counted(tally.channels, entry.channel, is_purchase)
+            tally.device = device
+    if channel is not None:
+        _count(tally.channels, channel, is_purchase)
         if not is_late or tally.channel is None:
-            tally.channel = entry.channel
-    if entry.country is not None and (not is_late or tally.country is None):
-        tally.country = entry.country
+            tally.channel = channel
+    if country is not None and (not is_late or tally.country is None):
+        tally.country = country
 
 
-def _counted(labels: tuple[Label, ...], name: str, is_purchase: bool) -> tuple[Label, ...]:
+def _count(labels: dict[str, list[int]], name: str, is_purchase: bool) -> None:
     """Counts by name, at most 8 of them: a new name takes the place and the counts of the rarest (Space-Saving).
 
     Metwally, Agrawal, El Abbadi (2005): a count is too high by at most the number of events / 8, and every name with
     more than that share is among the 8.
     """
-    for place, label in enumerate(labels):
-        if label.name == name:
-            new = Label(name, label.events + 1, label.purchases + is_purchase)
-            return (*labels[:place], new, *labels[place + 1 :])
-    if len(labels) < MAX_LABELS:
-        return (*labels, Label(name, 1, int(is_purchase)))
-    place = min(range(len(labels)), key=lambda at: (labels[at].events, labels[at].name))
-    rarest = labels[place]
-    new = Label(name, rarest.events + 1, rarest.purchases + is_purchase)
-    return (*labels[:place], new, *labels[place + 1 :])
+    counts = labels.get(name)
+    if counts is None:
+        counts = [0, 0]
+        if len(labels) == MAX_LABELS:
+            counts = labels.pop(min(labels, key=lambda known: (labels[known][0], known)))
+        labels[name] = counts
+    counts[0] += 1
+    counts[1] += is_purchase
 
 
 def _add_to_activity(tally: Tally, at_ms: int) -> None:
     day = at_ms // DAY_MS
-    counts = list(tally.activity or _ACTIVITY)
+    counts = tally.activity
+    if not counts:
+        counts = tally.activity = [0] * ACTIVITY_COUNTS
     counts[at_ms // HOUR_MS % 24] += 1
     counts[_WEEKDAYS_FROM + (day + 3) % 7] += 1  # 1970-01-01 was a Thursday
-    counts[_MONTHS_FROM + date.fromordinal(_FIRST_DAY + day).month - 1] += 1
-    tally.activity = tuple(counts)
+    counts[_MONTHS_FROM + _month(day)] += 1
+
+
+@lru_cache(maxsize=65536)
+def _hash_label(name: str) -> int:
+    return distinct.hash_text(name)
+
+
+@lru_cache(maxsize=4096)
+def _month(day: int) -> int:
+    return date.fromordinal(_FIRST_DAY + day).month - 1
 
 
 def _add_to_affinity(tally: Tally, entry: Entry) -> None:
     weight = _AFFINITY_WEIGHT.get(entry.rank)
     if weight is not None:
-        weights = list(tally.affinity or _NO_AFFINITY)
-        weights[entry.product % AFFINITY_BUCKETS] += weight
-        tally.affinity = tuple(weights)
+        if not tally.affinity:
+            tally.affinity = [0] * AFFINITY_BUCKETS
+        tally.affinity[entry.product % AFFINITY_BUCKETS] += weight
