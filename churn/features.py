@@ -116,7 +116,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     _of_model("gross_revenue_total", "Price x quantity of all purchase lines ever.", "money", 0.0),
     _of_model("net_revenue_total", "Historic customer value: gross less discounts and refunds, ever.", "money", 0.0),
     _of_model("average_order_value", "Net revenue of all orders / number of net orders.", "money"),
-    _of_model("basket_quantity_mean", "Units / orders, refunded ones too.", "count"),
+    _of_model("basket_quantity_mean", "Units / orders, refunded ones too.", "ratio"),
     _of_model("item_price_mean", "Gross revenue / units.", "money"),
     _of_model("discount_share", "Discounts / gross revenue.", "ratio"),
     _of_model("discounted_lines_share", "Purchase lines with a discount / purchase lines.", "ratio"),

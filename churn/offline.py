@@ -41,8 +41,7 @@ class SparkMissing(ImportError):
 
 def arrow_type(feature: Feature) -> Any:
     """The Arrow type of a feature's column."""
-    # Means of counts are no whole numbers.
-    return pa.float64() if feature.name.endswith("_mean") else _ARROW_TYPES.get(feature.unit, pa.float64())
+    return _ARROW_TYPES.get(feature.unit, pa.float64())
 
 
 FEATURE_SCHEMA: Final = pa.schema([("customer_id", pa.string()), *((each.name, arrow_type(each)) for each in FEATURES)])

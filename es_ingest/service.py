@@ -22,6 +22,7 @@ from churn.logs import get_logger
 from es_ingest import documents
 from es_ingest.documents import Document, Message
 from es_ingest.indexer import Indexer, Outcome
+from es_ingest.membership import Membership
 from es_ingest.refusals import RefusalSender
 
 GROUP: Final = "es-ingest"
@@ -31,7 +32,7 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_POLL_RECORDS: Final = 1_000
 # How long a batch may stay small: each bulk request costs Elasticsearch a write to disk per index.
 LINGER_S: Final = 0.2
-POLL_MS: Final = 100
+POLL_MS: Final = 200
 COMMIT_TIMEOUT_MS: Final = 2_000
 # Together less than the 5 s after which a stop counts as hanging.
 LAST_FLIGHT_S: Final = 1.5
@@ -114,10 +115,12 @@ class Service:
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. Raises `DeliveryFailed` when the writing thread died."""
-        self._consumer.subscribe(TOPICS)
+        membership = Membership(self._consumer, TOPICS)
+        membership.join()
         while not stop.is_set():
             for partition, messages in self._consumer.poll(timeout_ms=POLL_MS).items():
                 self._collect(partition, messages)
+            membership.keep()
             self._land()
             if self._flight is None and self._batch.is_due(time.monotonic()):
                 self._launch(stop)

@@ -35,6 +35,19 @@ def _minutes(text: str) -> Callable[[float], str]:
     return lambda seconds: text.format(f"{int(seconds) // 60}:{int(seconds) % 60:02d}")
 
 
+def _share(text: str) -> Callable[[float], str]:
+    return lambda value: text.format(f"{value:.0%}")
+
+
+def _change(noun: str) -> Callable[[float], str]:
+    def text(value: float) -> str:
+        if not value:
+            return f"as many {noun} in the last 30 days as in the 30 before"
+        return f"{abs(value):,.0f} {'more' if value > 0 else 'fewer'} {noun} in the last 30 days than in the 30 before"
+
+    return text
+
+
 def _of_window(days: int) -> dict[str, Callable[[float], str]]:
     span = f" in the last {days} days" if days > 1 else " today"
     return {
@@ -62,6 +75,35 @@ SENTENCES: Final[dict[str, Callable[[float], str]]] = {
     "views_per_session": _ratio("{} product views per session"),
     "events_per_session": _ratio("{} events per session"),
     "events_total": _count("event", "events", " ever"),
+    "views_trend": _change("product views"),
+    "orders_trend": _change("orders"),
+    "revenue_trend": _money("net revenue changed by {} from the 30 days before to the last 30 days"),
+    "basket_quantity_mean": _ratio("{} units per order"),
+    "item_price_mean": _money("average item price {}"),
+    "discount_share": _share("{} of the gross revenue was discounted"),
+    "discounted_lines_share": _share("{} of what was bought had a discount"),
+    "engaged_sessions_share": _share("{} of the sessions were engaged"),
+    "sessions_with_purchase_share": _share("{} of the sessions led to a purchase"),
+    "carts_per_view": _share("{} of the product views led to the cart"),
+    "purchases_per_cart": _ratio("{} purchase lines per product put into the cart"),
+    "view_to_cart_mean_s": _minutes("{} minutes from view to cart on average"),
+    "cart_to_purchase_mean_s": _minutes("{} minutes from cart to purchase on average"),
+    "shopping_carts_total": _count("cart", "carts", " begun ever"),
+    "carts_abandoned_total": _count("cart", "carts", " abandoned ever"),
+    "carts_recovered_total": _count("abandoned cart", "abandoned carts", " bought later"),
+    "cart_abandonment_rate": _share("{} of the carts were abandoned"),
+    "distinct_products": _count("different product", "different products", " met"),
+    "distinct_categories": _count("different category", "different categories", " met"),
+    "rating_mean": _ratio("ratings of {} on average"),
+    "order_gap_mean_days": _days("usual time between orders (mean):"),
+    "order_gap_median_days": _days("usual time between orders (median):"),
+    "overdue_ratio": _ratio("silent for {} times the customer's own long gap between orders"),
+    "repeat_purchase_days": _count("day", "days", " with an order after the first one"),
+    "last_purchase_age_days": _days("from the first to the last order"),
+    "age_days": _days("first order before"),
+    "repeat_value_mean": _money("net value {} per day of repeat buying"),
+    "engagement_score": _ratio("engagement score {} of 100"),
+    "value_score": _ratio("value score {} of 100"),
 }
 
 

@@ -22,6 +22,7 @@ from churn.features import feature_row
 from churn.risk_card import Driver, RiskCard, Status
 from churn.state import EMPTY
 from es_ingest import templates
+from es_ingest.membership import Membership
 from es_ingest.service import GROUP, TOPICS
 from stack.stack import Stack
 from stack.waiting import wait_until
@@ -124,6 +125,27 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(directory, services=("kafka", "elasticsearch"), free_ports=True) as servers:
         topics.create(servers.kafka.address)
         yield servers
+
+
+def test_a_consumer_that_is_polled_in_tiny_steps_gets_its_messages(stack: Stack) -> None:
+    """Joining takes many steps then; without `Membership` the client mostly loses its way."""
+    producer = KafkaProducer(bootstrap_servers=stack.kafka.address)
+    for number in range(5):
+        consumer = KafkaConsumer(
+            bootstrap_servers=stack.kafka.address, group_id=f"tiny-steps-{number}", auto_offset_reset="earliest"
+        )
+        membership = Membership(consumer, TOPICS, patience_s=1)
+        membership.join()
+        producer.send("events", b"{no event")
+        producer.flush()
+
+        def gets_something(consumer: KafkaConsumer = consumer, membership: Membership = membership) -> bool:
+            membership.keep()
+            return bool(consumer.poll(timeout_ms=5))
+
+        assert wait_until(gets_something, timeout_s=60, poll_s=0)
+        consumer.close(autocommit=False)
+    producer.close()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_a_feature_without_a_sentence_of_its_own_is_told_by_its_meaning(feature:
 
 
 def test_a_value_that_is_not_known_is_said_so() -> None:
-    assert sentence("recency_days", None) == "Days since the last net order: not known"
+    assert sentence("recency_days", None) == "Days since the last net order (its last line): not known"
 
 
 def test_drivers_come_heaviest_first_say_their_direction_and_leave_nothing_out() -> None:
