@@ -72,7 +72,7 @@ class EventSchema(BaseModel):
         None, description="ISO 4217 code; absent means the shop's own currency, any other is refused."
     )
     discount: Annotated[float, Field(ge=0, le=10_000_000)] | None = Field(
-        None, description="Money taken off the whole line, in major units."
+        None, description="Money taken off the whole line, in major units; at most what the line costs counts."
     )
     channel: Label | None = None
     campaign: Label | None = None

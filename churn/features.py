@@ -238,14 +238,15 @@ def _entry(event: Event, event_hash: int) -> Entry:
     order_id = event.order_id
     product_id = event.product_id
     product = distinct.hash_text(product_id) if product_id is not None else 0
+    amount = line_minor(event) if event.price is not None else 0
     return Entry(
         epoch_ms(event.occurred_at),
         rank,
         hash_id(order_id) if order_id is not None else (event_hash if rank == PURCHASE else 0),
         product,
         distinct.hash_text(f"{event.session_id} {product_id}") if product and event.session_id is not None else product,
-        line_minor(event) if event.price is not None else 0,
-        round(event.discount * 100) if event.discount is not None else 0,
+        amount,
+        min(amount, round(event.discount * 100)) if event.discount is not None else 0,
         event.quantity,
         event.category,
         event.country,

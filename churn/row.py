@@ -182,7 +182,7 @@ def _add_totals(row: FeatureRow, tally: Tally, orders_total: int, kept_net: int)
     gross = tally.past_gross + sum(order.gross for order in tally.orders)
     discount = tally.past_discount + sum(order.discount for order in tally.orders)
     quantity = tally.past_quantity + sum(order.quantity for order in tally.orders)
-    bought = tally.past_orders + sum(order.lines > 0 for order in tally.orders)
+    bought = tally.past_bought + sum(order.lines > 0 for order in tally.orders)
     row["orders_total"] = orders_total
     row["gross_revenue_total"] = gross / 100
     row["net_revenue_total"] = (kept_net - tally.loose_refunded) / 100

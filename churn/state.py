@@ -112,6 +112,7 @@ class _Fields(msgspec.Struct):
     loose_refunds: tuple[LooseRefund, ...] = ()
     loose_refunded: int = 0
     past_orders: int = 0
+    past_bought: int = 0
     past_quantity: int = 0
     past_gross: int = 0
     past_discount: int = 0
@@ -166,7 +167,8 @@ class _Fields(msgspec.Struct):
 class Summary(_Fields, frozen=True, array_like=True):  # type: ignore[misc] # a rule of dataclasses, not of msgspec
     """Everything before `State.settled_ms`, folded in order of time. Money in minor units, times in epoch milliseconds.
 
-    `past_*` sum the orders that have left `orders` (older than the longest window, or beyond its bound). `activity`
+    `past_*` sum the orders that have left `orders` (older than the longest window, or beyond its bound); `past_bought`
+    counts the refunded ones too. `activity`
     counts events by hour of day (24), weekday (7, Monday first) and month (12), `affinity` weighted events by the
     last bits of the product's hash; both are empty before the first event.
     """

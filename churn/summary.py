@@ -317,6 +317,7 @@ def _keep_order(tally: Tally, order: Order) -> None:
 
 
 def _send_to_past(tally: Tally, order: Order) -> None:
+    tally.past_bought += order.lines > 0
     tally.past_quantity += order.quantity
     tally.past_gross += order.gross
     tally.past_discount += order.discount
