@@ -19,10 +19,10 @@ from kafka.errors import KafkaError
 from churn import topics
 from churn.events import InvalidEvent
 from churn.logs import get_logger
+from churn.membership import Membership
 from es_ingest import documents
 from es_ingest.documents import Document, Message
 from es_ingest.indexer import Indexer, Outcome
-from es_ingest.membership import Membership
 from es_ingest.refusals import RefusalSender
 
 GROUP: Final = "es-ingest"

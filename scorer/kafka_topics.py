@@ -7,6 +7,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 
 from churn import logs, topics
+from churn.membership import Membership
 from churn.risk_card import RiskCard, encode
 
 GROUP: Final = "scorer"
@@ -32,10 +33,12 @@ class Notices:
             session_timeout_ms=10_000,
             metadata_max_age_ms=5_000,
         )
-        self._consumer.subscribe([topics.FEATURES])
+        self._membership = Membership(self._consumer, [topics.FEATURES])
+        self._membership.join()
 
     def poll(self, most: int, wait_s: float) -> list[str]:
         """Customers with notices, each once, of at most `most` messages; empty when none came within `wait_s`."""
+        self._membership.keep()
         batches = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
         return list(dict.fromkeys(name for batch in batches.values() for name in map(self._customer_of, batch) if name))
 

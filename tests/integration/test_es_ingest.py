@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from elasticsearch import ApiError, Elasticsearch
 from elasticsearch import ConnectionError as NotReached
-from elasticsearch import Elasticsearch
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from churn import dead_letters, risk_card, topics
 from churn.dead_letters import DeadLetter
 from churn.features import feature_row
+from churn.membership import Membership
 from churn.risk_card import Driver, RiskCard, Status
 from churn.state import EMPTY
 from es_ingest import templates
-from es_ingest.membership import Membership
 from es_ingest.service import GROUP, TOPICS
 from stack.stack import Stack
 from stack.waiting import wait_until
@@ -68,7 +68,7 @@ class Pipeline:
         return self._log.read_text() if self._log.exists() else ""
 
     def count(self, index: str, **query: Any) -> int:
-        """Documents that a search finds; 0 while there is no index or no server."""
+        """Documents that a search finds; 0 while there is no index, none that is ready (503), or no server."""
         try:
             self.elasticsearch.indices.refresh(index=index, ignore_unavailable=True)
             return int(
@@ -77,6 +77,10 @@ class Pipeline:
                 )["count"]
             )
         except NotReached:
+            return 0
+        except ApiError as error:
+            if error.status_code != 503:
+                raise
             return 0
 
     def read(self, index: str, document_id: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from kafka.structs import MemberState
 
-from es_ingest.membership import Membership
+from churn.membership import Membership
 
 TOPICS = ("events", "risk")
 
