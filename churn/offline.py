@@ -6,7 +6,7 @@ Both engines call the same function with tables of whole customers, so that they
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import datetime
 from functools import partial
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn import history
-from churn.features import FEATURES, Feature, feature_row, replay
+from churn.features import FEATURES, Feature, FeatureRow, feature_row, replay
 
 # Below this, starting the processes takes longer than the fold.
 PARALLEL_FROM_EVENTS: Final = 150_000
@@ -52,14 +52,18 @@ def rows_at(table: Any, as_of: datetime) -> Any:
 
     `table` has the columns of `history.SCHEMA` and holds its customers whole. Known is what had happened and arrived.
     """
-    columns: list[list[Any]] = [[] for _ in FEATURE_SCHEMA]
+    rows = []
     for customer_id, events in history.by_customer(table):
         known = [event for event, ingested_at in events if max(event.occurred_at, ingested_at) <= as_of]
         if known:
-            row = feature_row(replay(known), as_of)
-            columns[0].append(customer_id)
-            for column, feature in zip(columns[1:], FEATURES, strict=True):
-                column.append(row[feature.name])
+            rows.append((customer_id, feature_row(replay(known), as_of)))
+    return table_of(rows)
+
+
+def table_of(rows: Sequence[tuple[str, FeatureRow]]) -> Any:
+    """Feature rows of customers as a table with `FEATURE_SCHEMA`, in their order."""
+    columns = [[customer_id for customer_id, _ in rows]]
+    columns += [[row[feature.name] for _, row in rows] for feature in FEATURES]  # type: ignore[misc]
     arrays = [_array(column, field.type) for column, field in zip(columns, FEATURE_SCHEMA, strict=True)]
     return pa.table(arrays, schema=FEATURE_SCHEMA)
 

@@ -13,7 +13,7 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import scan
 from kafka import KafkaConsumer, TopicPartition
 
-from churn import dead_letters, topics
+from churn import dead_letters, offline, topics
 from churn.feature_store import RedisFeatureStore, connect
 from churn.features import FeatureRow, feature_row
 from stack.pipeline import Pipeline
@@ -49,9 +49,10 @@ def lag(pipeline: Pipeline, group: str, *names: str) -> int:
     return int(sum(ends.values())) - committed
 
 
-def play(pipeline: Pipeline, file: Path, file_format: str) -> None:
-    """Replay a file and wait until it is folded and indexed."""
-    pipeline.run("producer", "replay", str(file), "--format", file_format, "--topic", topics.EVENTS)
+def play(pipeline: Pipeline, file: Path, file_format: str, history: Path) -> None:
+    """Replay a file to Kafka and into a history, and wait until it is folded and indexed."""
+    sinks = ["--topic", topics.EVENTS, "--output", str(history)]
+    pipeline.run("producer", "replay", str(file), "--format", file_format, *sinks)
     for group, names in (("stream-processor", [topics.EVENTS]), ("es-ingest", [topics.EVENTS, topics.DEAD_LETTERS])):
         is_done = wait_until(lambda group=group, names=names: lag(pipeline, group, *names) == 0, 400, poll_s=0.5)  # type: ignore[misc]
         assert is_done, f"{group} is {lag(pipeline, group, *names)} messages behind"
@@ -78,8 +79,8 @@ def letters(pipeline: Pipeline) -> list[dead_letters.DeadLetter]:
     return found
 
 
-def test_every_row_of_online_retail_is_accounted_for(pipeline: Pipeline, real_data: Path) -> None:
-    play(pipeline, real_data / "online_retail.parquet", "online-retail")
+def test_every_row_of_online_retail_is_accounted_for(pipeline: Pipeline, real_data: Path, tmp_path: Path) -> None:
+    play(pipeline, real_data / "online_retail.parquet", "online-retail", tmp_path / "history")
 
     refused = letters(pipeline)
     assert Counter(letter.reason for letter in refused) == {"missing_field": 135_080, "invalid_field": 40}
@@ -102,14 +103,20 @@ def test_every_row_of_online_retail_is_accounted_for(pipeline: Pipeline, real_da
     assert sum(in_cents(row["gross_revenue_total"]) for row in found.values()) == 888_720_889
     assert sum(in_cents(row["net_revenue_total"]) for row in found.values()) == 827_851_942
 
+    offline_rows = offline.feature_table(tmp_path / "history", CUT_OFF, processes=2)
+    online_rows = offline.table_of(sorted(found.items()))
+    assert online_rows.equals(offline_rows)
+
 
 def in_cents(value: Any) -> int:
     return round(value * 100)
 
 
-def test_rees46_events_are_indexed_once_and_give_the_known_funnel(pipeline: Pipeline, real_data: Path) -> None:
+def test_rees46_events_are_indexed_once_and_give_the_known_funnel(
+    pipeline: Pipeline, real_data: Path, tmp_path: Path
+) -> None:
     file = real_data / "rees46_oct_even_dev.parquet"
-    play(pipeline, file, "rees46")
+    play(pipeline, file, "rees46", tmp_path / "history")
 
     search = Elasticsearch(pipeline.servers.elasticsearch.url)
     search.indices.refresh(index="events-*")
