@@ -115,7 +115,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
     _of_model("orders_total", "Net orders ever.", "count", 0),
     _of_model("gross_revenue_total", "Price x quantity of all purchase lines ever.", "money", 0.0),
     _of_model("net_revenue_total", "Historic customer value: gross less discounts and refunds, ever.", "money", 0.0),
-    _of_model("average_order_value", "Net revenue of all orders / number of net orders.", "money"),
+    _of_model(
+        "average_order_value",
+        "Net value of all orders / number of net orders; refunds without an order are left out.",
+        "money",
+    ),
     _of_model("basket_quantity_mean", "Units / orders, refunded ones too.", "ratio"),
     _of_model("item_price_mean", "Gross revenue / units.", "money"),
     _of_model("discount_share", "Discounts / gross revenue.", "ratio"),
@@ -137,7 +141,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     _of_model("purchases_per_cart", "Purchase lines / products put into the cart.", "ratio"),
     _of_model(
         "view_to_cart_mean_s",
-        "From a product's first view to its cart, within a session (the shop's own where given), mean.",
+        "From a product's first view to its cart in a session (and in the shop's own, where named), mean.",
         "seconds",
     ),
     _for_people("view_to_cart_median_s", "The same, median of the latest 8.", "seconds"),
@@ -176,16 +180,22 @@ FEATURES: Final[tuple[Feature, ...]] = (
         )
         for bucket in range(AFFINITY_BUCKETS)
     ),
-    _of_model("order_gap_mean_days", "Days between days with an order, mean.", "days"),
-    _of_model("order_gap_median_days", "Days between days with an order, median.", "days"),
-    _of_model("overdue_ratio", "Recency / 90th percentile of the own gaps, kept within 30 to 180 days.", "ratio"),
+    _of_model("order_gap_mean_days", "Days between days with an order, ever, mean.", "days"),
+    _of_model(
+        "order_gap_median_days", "Days between days with an order, of the latest 366 days of ordering, median.", "days"
+    ),
+    _of_model(
+        "overdue_ratio",
+        "Recency / 90th percentile of the gaps of the latest 366 days of ordering, kept within 30 to 180 days.",
+        "ratio",
+    ),
     _of_model("repeat_purchase_days", "Days with an order after the first such day (x).", "count", 0),
     _of_model("last_purchase_age_days", "From the first to the last day with an order (t_x).", "days"),
-    _of_model("age_days", "From the first day with an order to the moment (T).", "days"),
+    _of_model("age_days", "Whole days from the first day with an order to the moment (T).", "days"),
     _of_model("repeat_value_mean", "Net value per repeat day (m).", "money"),
     _of_model(
         "engagement_score",
-        "0 to 100: basket quantity, item price, session time and rating, by frozen cuts.",
+        "0 to 100: basket quantity, item price, session time and rating by frozen cuts, mean of the known.",
         "ratio",
         0.0,
     ),

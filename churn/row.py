@@ -291,7 +291,7 @@ def _season(months: Sequence[int]) -> str | None:
 def _add_gaps(row: FeatureRow, tally: Tally, net_orders: list[Order], as_of_ms: int, recency: float | None) -> None:
     days = sorted({order.at_ms // DAY_MS for order in net_orders})
     gaps = sorted(later - earlier for earlier, later in pairwise(days))
-    row["order_gap_mean_days"] = _ratio(sum(gaps), len(gaps))
+    row["order_gap_mean_days"] = None
     row["order_gap_median_days"] = median(gaps) if gaps else None
     usual_p90 = min(max(_shrunk(_p90(gaps), len(gaps), USUAL_GAP_P90_DAYS), OVERDUE_FROM_DAYS), OVERDUE_TO_DAYS)
     row["overdue_ratio"] = None if recency is None else recency / usual_p90
@@ -325,6 +325,7 @@ def _add_repeat_buying(row: FeatureRow, tally: Tally, net_orders: list[Order], d
     net = tally.past_net + sum(order.net for order in net_orders)
     repeats = tally.past_order_days + sum(day != past_last_day for day in days) - 1
     last_day = days[-1] if days else tally.past_last_order_ms // DAY_MS
+    row["order_gap_mean_days"] = _ratio(last_day - first_day, repeats)
     row["repeat_purchase_days"] = repeats
     row["last_purchase_age_days"] = last_day - first_day
     row["age_days"] = as_of_ms // DAY_MS - first_day

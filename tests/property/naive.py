@@ -33,7 +33,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 STEPS = ["profile", "view", "cart", "remove_from_cart", "purchase", "refund", "rating"]
 AFFINITY_WEIGHT = {"view": 1, "cart": 3, "purchase": 5}
-# The fold remembers the days of orders this far back from the newest one: older gaps are forgotten.
+# As the meanings of the median gap and the overdue ratio say: gaps before that are not looked at.
 GAPS_LOOK_BACK = 366 * DAY
 
 
@@ -458,7 +458,7 @@ def order_rhythm(seen: list[Event], orders: list[Order], now: int) -> Row:
     gaps = gaps_of(order_days(order for order in net_orders if order.first_at >= oldest))
     recency = recency_days(orders, now)
     return {
-        "order_gap_mean_days": mean(gaps),
+        "order_gap_mean_days": mean(gaps_of(order_days(net_orders))),
         "order_gap_median_days": median(gaps),
         "overdue_ratio": None if recency is None else recency / usual_gap_days(gaps),
         "repeat_purchase_days": max(0, len(days) - 1),

@@ -44,11 +44,11 @@ PRICES = [0.0, 0.01, 9.99, 9.99, 20.0, 20.0, 1.005, 33.335, 1234.56]
 
 
 class Case(NamedTuple):
-    """Raw events, the same as they arrived (late, repeated), and the moment of the question."""
+    """Raw events, the same as they arrived (late, repeated), and the moments of the questions."""
 
     events: list[Event]
     delivered: list[Event]
-    as_of: datetime
+    questions: list[datetime]
 
 
 def _maybe(*values: Any) -> st.SearchStrategy[Any]:
@@ -63,7 +63,7 @@ def _fields(event_type: str, products: list[str]) -> st.SearchStrategy[dict[str,
         "device": _maybe("phone", "desktop"),
         "channel": _maybe("mail", "search", "direct"),
         "country": _maybe("DE", "FR"),
-        "session_id": _maybe(None, "s1", "s2"),
+        "session_id": _maybe(None, None, "s1", "s2"),
         "product_id": st.sampled_from(products),
         "quantity": st.integers(1, 3),
     }
@@ -131,27 +131,28 @@ def _cases(
         events.append(Event(event_id=f"e{number}", customer_id="c", occurred_at=occurred_at, **fields))
         arrivals += [(moment + delay, events[-1]) for delay in delays]
     delivered = [event for _, event in sorted(arrivals, key=lambda arrival: arrival[0])]
-    return Case(events[::-1], delivered, draw(_questions(moments)))
+    return Case(events[::-1], delivered, draw(st.lists(_questions(moments), min_size=4, max_size=4)))
 
 
 def _questions(moments: list[datetime]) -> st.SearchStrategy[datetime]:
     """Moments of a question: at and beside the edges of windows, at midnights, anywhere up to 500 days later."""
     newest = max(moments)
-    spans = [timedelta(0), 30 * MINUTE, HOUR, *(days * DAY for days in (1, 7, 8, 30, 60, 90, 180, 365))]
+    spans = [timedelta(0), 30 * MINUTE, HOUR, *(days * DAY for days in (1, 7, 30, 60, 90, 180, 365))]
     edges = st.builds(
         lambda start, span, beside: max(start + span + beside * MS, newest - LATE),
-        st.sampled_from(moments),
+        st.sampled_from([*moments, newest, newest]),
         st.sampled_from(spans),
-        st.integers(-1, 1),
+        st.sampled_from([0, 0, -1, 1]),
     )
     midnights = st.builds(
-        lambda days, beside: _next_midnight(newest) + days * DAY + beside * MS,
-        st.sampled_from([0, 1, 6, 7, 29, 30, 60, 90, 365]),
-        st.integers(-1, 1),
+        lambda start, days, beside: max(_next_midnight(start) + days * DAY + beside * MS, newest - LATE),
+        st.sampled_from(moments),
+        st.sampled_from([-1, 0, 6, 29, 59, 89, 364]),
+        st.sampled_from([0, 0, -1, 1]),
     )
+    anywhere = st.integers(-23 * 60, 500 * 24 * 60).map(lambda minutes: newest + minutes * MINUTE)
     before = st.integers(0, 23 * 60).map(lambda minutes: newest - minutes * MINUTE)
-    after = st.integers(0, 500 * 24 * 60).map(lambda minutes: newest + minutes * MINUTE)
-    return st.one_of(edges, edges, midnights, before, after)
+    return st.one_of(edges, edges, midnights, before, anywhere)
 
 
 def _agree(unit: str, folded: Value, counted: Value) -> bool:
@@ -163,15 +164,20 @@ def _agree(unit: str, folded: Value, counted: Value) -> bool:
 
 
 def _check(case: Case) -> None:
-    folded = feature_row(replay(case.delivered), case.as_of)
-    counted = recount(case.events, case.as_of)
-    assert sorted(folded) == sorted(counted)
-    wrong = {
+    state = replay(case.delivered)
+    for as_of in case.questions:
+        folded, counted = feature_row(state, as_of), recount(case.events, as_of)
+        assert sorted(folded) == sorted(counted)
+        wrong = _disagreements(folded, counted)
+        assert not wrong, f"at {as_of}: {wrong}"
+
+
+def _disagreements(folded: dict[str, Value], counted: dict[str, Value]) -> dict[str, str]:
+    return {
         feature.name: f"fold {folded[feature.name]!r}, recount {counted[feature.name]!r}"
         for feature in FEATURES
         if not _agree(feature.unit, folded[feature.name], counted[feature.name])
     }
-    assert not wrong, f"at {case.as_of}: {wrong}"
 
 
 HISTORIES = _cases(
@@ -181,11 +187,14 @@ ORDERS = _cases(["purchase", "purchase", "refund"], [timedelta(0), MS, *BETWEEN_
 CARTS = _cases(
     ["cart", "cart", "remove_from_cart", "purchase"],
     [SECOND, HOUR, HOUR + MS, 5 * HOUR, *BETWEEN_DAYS],
-    25,
-    ["p1", "p2"],
+    most_events=25,
+    products=["p1", "p2"],
 )
 SESSIONS = _cases(
-    ["view", "view", "cart", "purchase", "rating"], WITHIN_A_SESSION * 2 + BETWEEN_SESSIONS, most_events=50
+    ["view", "cart", "purchase", "view", "cart", "purchase", "rating"],
+    WITHIN_A_SESSION + BETWEEN_SESSIONS * 2,
+    most_events=60,
+    products=["p1"],
 )
 
 
@@ -213,11 +222,56 @@ def test_sessions_are_folded_into_what_a_recount_finds(case: Case) -> None:
     _check(case)
 
 
-def test_a_hundred_products_are_estimated_within_a_fifth() -> None:
-    views = [
-        Event(event_id=f"e{n}", event_type="view", occurred_at=T0 + n * HOUR, customer_id="c", product_id=f"p{n}")
-        for n in range(100)
+def _event(number: int, event_type: str, occurred_at: datetime, **fields: Any) -> Event:
+    return Event(event_id=f"e{number}", event_type=event_type, occurred_at=occurred_at, customer_id="c", **fields)
+
+
+def test_at_midnight_the_day_90_days_ago_still_counts() -> None:
+    midnight = _next_midnight(T0)
+    events = [_event(n, "view", midnight + n * 90 * DAY, product_id="p") for n in (0, 1)]
+    case = Case(events, events, [midnight + 90 * DAY, midnight + 90 * DAY + MS])
+    _check(case)
+    assert [feature_row(replay(events), as_of)["views_90d"] for as_of in case.questions] == [2, 1]
+
+
+def test_a_cart_waits_from_more_than_an_hour_on() -> None:
+    events = [_event(0, "cart", T0, product_id="p")]
+    case = Case(events, events, [T0 + HOUR, T0 + HOUR + MS])
+    _check(case)
+    assert [feature_row(replay(events), as_of)["cart_is_waiting"] for as_of in case.questions] == [0, 1]
+
+
+def test_the_median_time_to_act_is_that_of_the_latest_eight() -> None:
+    events = []
+    for n in range(10):
+        events.append(_event(2 * n, "view", T0 + n * DAY, product_id="p"))
+        events.append(_event(2 * n + 1, "cart", T0 + n * DAY + n * SECOND, product_id="p"))
+    _check(Case(events, events, [T0 + 10 * DAY]))
+    assert feature_row(replay(events), T0 + 10 * DAY)["view_to_cart_median_s"] == 5.5  # of 2 to 9
+
+
+def test_a_refunded_order_of_long_ago_is_still_an_order_with_units() -> None:
+    events = [
+        _event(0, "purchase", T0, price=10.0, quantity=2, order_id="o1"),
+        _event(1, "refund", T0 + DAY, price=20.0, order_id="o1"),
+        _event(2, "purchase", T0 + 370 * DAY, price=10.0, quantity=2, order_id="o2"),
     ]
+    as_of = T0 + 371 * DAY
+    _check(Case(events, events, [as_of]))
+    assert feature_row(replay(events), as_of)["basket_quantity_mean"] == 2
+
+
+def test_a_refund_with_more_discount_than_price_gives_no_revenue() -> None:
+    events = [
+        _event(0, "purchase", T0, price=10.0, order_id="o1"),
+        _event(1, "refund", T0 + DAY, price=5.0, discount=9.0, order_id="o1"),
+        _event(2, "refund", T0 + DAY, price=5.0, discount=9.0),
+    ]
+    assert feature_row(replay(events), T0 + 2 * DAY)["net_revenue_total"] == 10.0
+
+
+def test_a_hundred_products_are_estimated_within_a_fifth() -> None:
+    views = [_event(n, "view", T0 + n * HOUR, product_id=f"p{n}") for n in range(100)]
     as_of = T0 + 100 * HOUR
     assert feature_row(replay(views), as_of)["distinct_products"] == pytest.approx(100, rel=0.2)
     assert recount(views, as_of)["distinct_products"] == 100
