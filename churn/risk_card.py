@@ -87,7 +87,7 @@ def _readable_value(name: str, value: float | int | str | None) -> str:
     if value is None:
         return ""
     if name in _TIMES:
-        return datetime.fromtimestamp(float(value) / 1000, UTC).isoformat(timespec="seconds")
+        return datetime.fromtimestamp(float(value) / 1000, UTC).isoformat(timespec="milliseconds")
     if name in _MONEY:
         return f"{value:.2f}"
     if isinstance(value, float):

@@ -1,5 +1,6 @@
 """How long an event takes from being produced to being visible in Redis, and to a new risk: measured from outside."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from kafka import KafkaConsumer
 
 POLL_S = 0.002
 GIVE_UP_S = 30.0
+_WATCHED = ("applied", "last_event_at", "scored_at")
 
 
 class Freshness(NamedTuple):
@@ -57,24 +59,44 @@ class FreshnessProbe:
 
     def _measure(self, record: Any) -> None:
         customer = f"customer:{record.key.decode()}"
+        happened = datetime.fromisoformat(json.loads(record.value)["occurred_at"])
         produced_s = record.timestamp / 1000
-        offset = record.offset
-        visible_s = self._wait(customer, "applied", lambda text: int(text.split(":")[1]) >= offset)
-        if visible_s is None:
+        state = self._wait(customer, lambda seen: int(seen["applied"].rpartition(":")[2] or -1) >= record.offset)
+        if state is None:
             return
-        self._measured.to_state_s.append(visible_s - produced_s)
-        scored_s = self._wait(customer, "scored_at", lambda text: datetime.fromisoformat(text).timestamp() >= visible_s)
-        if scored_s is not None:
-            self._measured.to_risk_s.append(scored_s - produced_s)
+        self._measured.to_state_s.append(state.at_s - produced_s)
 
-    def _wait(self, key: str, field: str, is_there: Callable[[str], bool]) -> float | None:
+        def is_scored(seen: dict[str, str]) -> bool:
+            # The first time may be of an earlier event of the same customer, the second of an earlier scoring.
+            return (
+                bool(seen["scored_at"])
+                and datetime.fromisoformat(seen["last_event_at"]) >= happened
+                and datetime.fromisoformat(seen["scored_at"]).timestamp() >= state.not_before_s
+            )
+
+        risk = self._wait(customer, is_scored)
+        if risk is not None:
+            self._measured.to_risk_s.append(risk.at_s - produced_s)
+
+    def _wait(self, key: str, is_there: Callable[[dict[str, str]], bool]) -> "_Sighting | None":
         deadline = time.monotonic() + GIVE_UP_S
+        not_before_s = 0.0
         while time.monotonic() < deadline and not self._is_stopping.is_set():
-            value: Any = self._redis.hget(key, field)
-            if value is not None and is_there(value.decode()):
-                return time.time()
+            asked_s = time.time()
+            values: Any = self._redis.hmget(key, _WATCHED)
+            seen = {name: (value or b"").decode() for name, value in zip(_WATCHED, values, strict=True)}
+            if is_there(seen):
+                return _Sighting(time.time(), not_before_s)
+            not_before_s = asked_s
             time.sleep(POLL_S)
         return None
+
+
+class _Sighting(NamedTuple):
+    """When something was seen, and when it was last looked for in vain."""
+
+    at_s: float
+    not_before_s: float
 
 
 def describe(seconds: list[float]) -> str:
