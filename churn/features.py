@@ -44,7 +44,7 @@ __all__ = [
 
 LATENESS_MS: Final = DAY_MS
 MAX_RECENT: Final = 192
-MAX_EARLY_IDS: Final = 448
+MAX_EARLY_IDS: Final = 352
 
 _RANK: Final = {
     "profile": PROFILE,
@@ -226,7 +226,7 @@ def update(state: State, event: Event) -> State:
 
     Events may come in any order within 24 hours of the customer's newest event. A later one still counts in every
     total, but joins the summary where the sessions around it are closed already. Of more than 192 events in 24 hours
-    the oldest are settled early; a repetition is noticed among the latest 640 of them.
+    the oldest are settled early; a repetition is noticed among the latest 544 of them.
     """
     event_hash = hash_id(event.event_id)
     if event_hash in state.ids or event_hash in state.early_ids:

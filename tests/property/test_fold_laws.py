@@ -1,13 +1,14 @@
 """The laws of the fold: neither the order of arrival nor repetition changes a state, and bytes lose nothing."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn.events import Event
-from churn.features import feature_row, replay
-from churn.state import pack, unpack
+from churn.features import feature_row, replay, update
+from churn.state import EMPTY, pack, unpack
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 TYPES = ["view", "cart", "remove_from_cart", "purchase", "refund", "rating", "profile"]
@@ -74,3 +75,32 @@ def test_nothing_after_the_moment_changes_a_row(history: list[Event], minutes: i
 def test_states_survive_their_bytes(history: list[Event]) -> None:
     state = replay(history)
     assert unpack(pack(state)) == state
+
+
+def test_a_customer_with_100_000_events_in_a_year_stays_below_16_kb() -> None:
+    chance = random.Random(2)
+    state, at, largest = EMPTY, T0, 0
+    for number in range(100_000):
+        at += timedelta(seconds=chance.random() * 2 * 315)
+        event_type = chance.choices(["view", "cart", "purchase", "refund", "rating"], [70, 15, 10, 2, 3])[0]
+        event = Event(
+            event_id=f"event-{number}",
+            event_type=event_type,
+            occurred_at=at,
+            customer_id="c",
+            session_id=f"s{number // 9}",
+            product_id=f"p{chance.randrange(5_000)}",
+            price=chance.randrange(1, 20_000) / 100,
+            quantity=chance.randrange(1, 4),
+            category=f"category.of-depth.{chance.randrange(90)}",
+            device=chance.choice(["mobile", "desktop", "tablet"]),
+            channel=chance.choice(["email", "ads", "direct", "social"]),
+            country="Germany",
+            order_id=f"o{number // 5}" if event_type in ("purchase", "refund") else None,
+            rating=3 if event_type == "rating" else None,
+        )
+        state = update(state, event)
+        if number % 500 == 0:
+            largest = max(largest, len(pack(state)))
+    assert largest <= 16 * 1024
+    assert feature_row(state, at)["events_total"] == 100_000
