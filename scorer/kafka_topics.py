@@ -13,7 +13,6 @@ from churn.risk_card import RiskCard, encode
 GROUP: Final = "scorer"
 # Together with Redis these keep a stop below five seconds, whatever does not answer.
 ANSWER_TIMEOUT_S: Final = 2.0
-REJOIN_AFTER_S: Final = 30.0
 _FIRST: Final = TopicPartition(topics.FEATURES, 0)
 
 log = logs.get_logger(__name__)
@@ -24,16 +23,9 @@ class Notices:
 
     def __init__(self, bootstrap_servers: str, group: str = GROUP) -> None:
         self.unreadable = 0
-        self._bootstrap_servers = bootstrap_servers
-        self._group = group
-        self._without_partition_s = 0.0
-        self._consumer = self._join()
-
-    def _join(self) -> Any:
-        consumer: Any = KafkaConsumer(
-            topics.FEATURES,
-            bootstrap_servers=self._bootstrap_servers.split(","),
-            group_id=self._group,
+        self._consumer: Any = KafkaConsumer(
+            bootstrap_servers=bootstrap_servers.split(","),
+            group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
@@ -41,23 +33,13 @@ class Notices:
             session_timeout_ms=10_000,
             metadata_max_age_ms=5_000,
         )
-        # Joining before the partitions are known means joining twice, and kafka-python 3.0.12 forgets the outcome of a
-        # join that was caused by new metadata when a poll ends in the middle of it.
-        consumer.topics()
-        return consumer
+        self._membership = Membership(self._consumer, [topics.FEATURES])
+        self._membership.join()
 
     def poll(self, most: int, wait_s: float) -> list[str]:
-        """Customers with notices, each once, of at most `most` messages; empty when none came within `wait_s`.
-
-        Leaves the group and joins it again after some time without a partition: see `_join` for how that can happen.
-        """
+        """Customers with notices, each once, of at most `most` messages; empty when none came within `wait_s`."""
+        self._membership.keep()
         batches = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
-        self._without_partition_s = 0.0 if self._consumer.assignment() else self._without_partition_s + wait_s
-        if self._without_partition_s > REJOIN_AFTER_S:
-            self._without_partition_s = 0.0
-            log.warning("no partition was assigned to this scorer: joining again")
-            self.close()
-            self._consumer = self._join()
         return list(dict.fromkeys(name for batch in batches.values() for name in map(self._customer_of, batch) if name))
 
     def _customer_of(self, message: Any) -> str | None:
