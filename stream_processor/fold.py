@@ -131,7 +131,8 @@ class Fold:
         """Let go of the longest known customers beyond the bound. Only when all that was taken is written."""
         excess = len(self._known) - self._max_customers
         if excess > 0:
-            idle = [customer_id for customer_id in islice(self._known, excess) if customer_id not in self._changed]
+            busy = self._changed | self._repeated
+            idle = [customer_id for customer_id in islice(self._known, excess) if customer_id not in busy]
             for customer_id in idle:
                 del self._known[customer_id]
 

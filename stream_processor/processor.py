@@ -66,8 +66,8 @@ class Processor:
             return
         fold, partition = self._fold, event.message.partition
         decoded = fold.decode(partition, [Record(record.offset, record.value) for record in batch.records])
-        unknown = fold.unknown(decoded)
-        if unknown:
+        # Again until none is missing: while some are read, a flush may let go of others.
+        while unknown := fold.unknown(decoded):
             found = await asyncio.to_thread(fold.read, unknown)
             if not self._is_current(batch):
                 return

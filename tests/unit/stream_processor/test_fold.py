@@ -1,0 +1,91 @@
+"""Batches into states: each event once, bad ones set aside, nothing forgotten that is not written."""
+
+from datetime import UTC, datetime, timedelta
+
+from churn.events import Event, encode
+from churn.feature_store import MemoryFeatureStore
+from churn.features import replay
+from churn.state import pack
+from stream_processor.fold import Fold, Record
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def view(number: int, customer_id: str = "c1") -> Event:
+    at = NOW - timedelta(minutes=number)
+    return Event(event_id=f"e{number}", event_type="view", occurred_at=at, customer_id=customer_id, product_id="p")
+
+
+def a_fold(store: MemoryFeatureStore, max_customers: int = 10) -> Fold:
+    return Fold(store.read_states, lambda: NOW, topic="events", currency="EUR", max_customers=max_customers)
+
+
+def take(fold: Fold, partition: int, records: list[Record]) -> None:
+    events = fold.decode(partition, records)
+    unknown = fold.unknown(events)
+    fold.learn(unknown, fold.read(unknown), partition)
+    fold.apply(partition, events, lambda offset: next(each.payload for each in records if each.offset == offset))
+
+
+def records(*events: Event, start: int = 0) -> list[Record]:
+    return [Record(start + place, encode(event)) for place, event in enumerate(events)]
+
+
+def test_the_states_of_a_batch_are_those_of_the_fold() -> None:
+    store = MemoryFeatureStore()
+    fold = a_fold(store)
+    take(fold, 3, records(view(1), view(2, "c2"), view(3)))
+    writes = {write.customer_id: write for write in fold.take_changes().writes}
+    assert writes["c1"].packed == pack(replay([view(1), view(3)]))
+    assert (writes["c1"].partition, writes["c1"].offset, writes["c2"].offset) == (3, 2, 1)
+
+
+def test_an_event_that_is_applied_already_is_skipped_but_its_customer_announced_again() -> None:
+    store = MemoryFeatureStore()
+    before = a_fold(store)
+    take(before, 3, records(view(1), view(2)))
+    store.write_states(before.take_changes().writes)
+    after = a_fold(store)
+    take(after, 3, records(view(1), view(2)))
+    changes = after.take_changes()
+    assert (changes.writes, [write.customer_id for write in changes.announced]) == ([], ["c1"])
+    assert (after.applied, after.skipped) == (0, 2)
+
+
+def test_a_bad_payload_is_set_aside_and_the_others_pass() -> None:
+    fold = a_fold(MemoryFeatureStore())
+    take(fold, 3, [*records(view(1)), Record(1, b"{"), *records(view(2), start=2)])
+    changes = fold.take_changes()
+    assert [(letter.reason, letter.partition, letter.offset) for letter in changes.letters] == [("broken_json", 3, 1)]
+    assert changes.writes[0].packed == pack(replay([view(1), view(2)]))
+
+
+def test_an_event_from_another_partition_than_its_customers_is_set_aside() -> None:
+    fold = a_fold(MemoryFeatureStore())
+    take(fold, 3, records(view(1)))
+    take(fold, 5, records(view(2)))
+    changes = fold.take_changes()
+    assert [letter.reason for letter in changes.letters] == ["wrong_partition"]
+    assert changes.writes[0].packed == pack(replay([view(1)]))
+
+
+def test_what_is_not_written_yet_is_not_let_go() -> None:
+    store = MemoryFeatureStore()
+    fold = a_fold(store, max_customers=2)
+    take(fold, 3, records(view(1, "a"), view(2, "b")))
+    store.write_states(fold.take_changes().writes)
+    take(fold, 3, [*records(view(1, "a")), *records(view(3, "c"), view(4, "d"), start=7)])
+    fold.evict()
+    events = [(9, view(5, name)) for name in "abcd"]
+    assert sorted(fold.unknown(events)) == ["b"]
+    changes = fold.take_changes()
+    assert [write.customer_id for write in changes.announced] == ["a"]
+    assert sorted(write.customer_id for write in changes.writes) == ["c", "d"]
+
+
+def test_forgetting_leaves_nothing_to_write() -> None:
+    fold = a_fold(MemoryFeatureStore())
+    take(fold, 3, [*records(view(1)), Record(1, b"{")])
+    fold.forget()
+    assert fold.take_changes() == ([], [], [])
+    assert fold.unknown([(0, view(1))]) == ["c1"]
