@@ -86,6 +86,7 @@ class Processor:
                 await asyncio.sleep(self._flush_interval_s)
                 await self.flush()
         except asyncio.CancelledError:
+            await self._producer.stop()
             raise
         except Exception as error:  # noqa: BLE001 - the outermost edge of the task: nothing may be acknowledged after it
             log.error("restarting to replay what is not acknowledged", error=f"{type(error).__name__}: {error}")
