@@ -59,7 +59,7 @@ class FreshnessProbe:
 
     def _measure(self, record: Any) -> None:
         customer = f"customer:{record.key.decode()}"
-        happened = datetime.fromisoformat(json.loads(record.value)["occurred_at"])
+        happened = _to_millisecond(datetime.fromisoformat(json.loads(record.value)["occurred_at"]))
         produced_s = record.timestamp / 1000
         state = self._wait(customer, lambda seen: int(seen["applied"].rpartition(":")[2] or -1) >= record.offset)
         if state is None:
@@ -90,6 +90,11 @@ class FreshnessProbe:
             not_before_s = asked_s
             time.sleep(POLL_S)
         return None
+
+
+def _to_millisecond(moment: datetime) -> datetime:
+    """As the features keep it."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 class _Sighting(NamedTuple):
