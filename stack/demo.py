@@ -19,6 +19,7 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 from pyarrow.dataset import dataset
 
+from churn import topics
 from stack.errors import StackError
 from stack.freshness import Freshness, FreshnessProbe, describe
 from stack.pipeline import Pipeline, StepFailed
@@ -30,7 +31,6 @@ log = logging.getLogger("stack")
 
 ROOT = Path(".ebb")
 TRAINING_REFUSED = 2
-PARTITIONS = 8
 PATIENCE_S = 600.0
 LIVE_RATE = 200
 LIVE_SECONDS = 20
@@ -83,7 +83,7 @@ class Demo:
         return self._counted(), seconds
 
     def _history_arguments(self) -> list[str]:
-        sinks = ["--topic", "events", "--output", str(self._history)]
+        sinks = ["--topic", topics.EVENTS, "--output", str(self._history)]
         if self._file is None:
             return [*self._simulated, *sinks]
         return [*self._replayed(self._file), "--limit", str(self._rows_before_tail(self._file)), *sinks]
@@ -114,9 +114,9 @@ class Demo:
 
     def _live_arguments(self) -> list[str]:
         if self._file is None:
-            live = ["--live-only", "--rate", str(LIVE_RATE), "--for", str(LIVE_SECONDS), "--topic", "events"]
+            live = ["--live-only", "--rate", str(LIVE_RATE), "--for", str(LIVE_SECONDS), "--topic", topics.EVENTS]
             return [*self._simulated, *live]
-        tail = ["--skip", str(self._rows_before_tail(self._file)), "--rate", str(LIVE_RATE), "--topic", "events"]
+        tail = ["--skip", str(self._rows_before_tail(self._file)), "--rate", str(LIVE_RATE), "--topic", topics.EVENTS]
         return [*self._replayed(self._file), *tail]
 
     def _wait(self, what: str, condition: Callable[[], bool]) -> None:
@@ -131,17 +131,19 @@ class Demo:
         return int(health["applied"] + health["skipped"] + health["refused"])
 
     def _produced(self) -> int:
-        return sum(self._ends("events").values())
+        return sum(self._ends(topics.EVENTS).values())
 
     def _ends(self, topic: str) -> dict[TopicPartition, int]:
         consumer = KafkaConsumer(bootstrap_servers=self._pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"])
-        ends: dict[TopicPartition, int] = consumer.end_offsets([TopicPartition(topic, n) for n in range(PARTITIONS)])
+        ends: dict[TopicPartition, int] = consumer.end_offsets(
+            [TopicPartition(topic, n) for n in range(topics.PARTITIONS)]
+        )
         consumer.close()
         return ends
 
     def _lag(self, group: str) -> int:
         address = self._pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"]
-        ends = {**self._ends("events"), **self._ends("risk"), **self._ends("dead-letters")}
+        ends = {**self._ends(topics.EVENTS), **self._ends(topics.RISK), **self._ends(topics.DEAD_LETTERS)}
         consumer = KafkaConsumer(bootstrap_servers=address, group_id=group, enable_auto_commit=False)
         behind = sum(end - (consumer.committed(partition) or 0) for partition, end in ends.items())
         consumer.close()

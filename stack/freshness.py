@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import redis
 from kafka import KafkaConsumer
 
+from churn import topics
+
 POLL_S = 0.002
 GIVE_UP_S = 30.0
 _WATCHED = ("applied", "last_event_at", "scored_at")
@@ -47,7 +49,7 @@ class FreshnessProbe:
 
     def _watch(self) -> None:
         consumer = KafkaConsumer(bootstrap_servers=self._bootstrap_servers, fetch_max_wait_ms=10)
-        consumer.subscribe(["events"])
+        consumer.subscribe([topics.EVENTS])
         while not self._is_stopping.is_set():
             batches = consumer.poll(timeout_ms=100)
             if consumer.assignment():
