@@ -35,9 +35,7 @@ def messages() -> list[Message]:
 
 
 @pytest.fixture
-def start_scenario(
-    chaos_stack: Stack, messages: list[Message], tmp_path: Path
-) -> Iterator[Callable[..., Scenario]]:
+def start_scenario(chaos_stack: Stack, messages: list[Message], tmp_path: Path) -> Iterator[Callable[..., Scenario]]:
     """Begins a scenario on emptied servers; everything that it started ends with the test."""
     begun: list[Scenario] = []
 
@@ -65,6 +63,7 @@ def empty(stack: Stack) -> None:
     client = redis.Redis.from_url(stack.redis.url)
     client.config_set("maxmemory", 0)
     client.flushall()
+    client.config_resetstat()
     client.close()
     admin = KafkaAdminClient(bootstrap_servers=stack.kafka.address)
     left = {spec.name for spec in topics.ALL} & set(admin.list_topics())

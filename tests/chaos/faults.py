@@ -1,6 +1,12 @@
 """The scenarios that are also played with mutated workers, to show that they would notice."""
 
-from .scenario import Scenario
+import time
+
+from stack.waiting import wait_until
+
+from .scenario import PATIENCE_S, Scenario
+
+REDIS_TIMEOUT_S = 10.0  # of churn.feature_store.connect
 
 
 def kill_workers(scenario: Scenario, times: int) -> None:
@@ -25,7 +31,6 @@ def freeze_an_owner(scenario: Scenario) -> None:
     scenario.wait_for_members(2)
     scenario.publish_into_work(0.2)
     first.freeze()
-    assert scenario.lag() > 0
     scenario.wait_for_members(1)
     scenario.publish(0.2)
     scenario.wait_until_folded()
@@ -34,3 +39,30 @@ def freeze_an_owner(scenario: Scenario) -> None:
     scenario.publish_into_work(0.2)
     second.stop()
     assert scenario.lag() > 0
+
+
+def freeze_redis(scenario: Scenario) -> None:
+    """Redis is frozen for longer than its clients wait, while events go on coming."""
+    scenario.worker().launch()
+    scenario.publish_into_work(0.4)
+    scenario.stack.redis.freeze()
+    scenario.publish(0.1)
+    time.sleep(REDIS_TIMEOUT_S + 2)  # nothing to wait for: the time itself is the fault
+    scenario.stack.redis.resume()
+    assert scenario.lag() > 0
+
+
+def fill_redis(scenario: Scenario) -> None:
+    """Redis refuses writes for want of memory, while events go on coming."""
+    scenario.worker().launch()
+    scenario.publish_into_work(0.4)
+    scenario.client.config_set("maxmemory", 1_000_000)
+    scenario.publish(0.2)
+    assert wait_until(lambda: refusals(scenario) > 0, PATIENCE_S)
+    scenario.client.config_set("maxmemory", 0)
+    assert scenario.lag() > 0
+
+
+def refusals(scenario: Scenario) -> int:
+    """Commands that Redis refused for want of memory."""
+    return int(scenario.client.info("errorstats").get("errorstat_OOM", {"count": 0})["count"])

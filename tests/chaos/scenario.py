@@ -22,6 +22,7 @@ from .mutated_worker import MUTATION
 
 SESSION_TIMEOUT_S = 6.0
 PATIENCE_S = 60.0
+EXIT_RESTART = 70
 
 
 class MutatedWorker(StreamProcessor):
@@ -82,20 +83,18 @@ class Scenario:
         self._published = min(until, len(self._messages))
 
     def publish_into_work(self, share: float) -> None:
-        """Send the next events and return when a worker is in the midst of them: wrote some, committed not all."""
-        self.wait_for_writes(self.chance.randrange(100, 2_500), lambda: self.publish(share))
-        assert self.lag() > 0
-
-    def wait_for_writes(self, count: int, after: object = None) -> None:
-        """Return when Redis has changed that often since `after` was called."""
+        """Send the next events and return at a random moment while a worker is in the midst of them."""
         before = self.changes()
-        if callable(after):
-            after()
-        is_seen = wait_until(lambda: self.changes() >= before + count, PATIENCE_S, poll_s=0.005)
-        assert is_seen, f"{self.changes() - before} changes of Redis in {PATIENCE_S:g} s, {count} were expected"
+        self.publish(share)
+        self.wait_for_changes(before + self.chance.randrange(100, 2_500))
+
+    def wait_for_changes(self, count: int) -> None:
+        """Return when Redis was changed so often."""
+        is_seen = wait_until(lambda: self.changes() >= count, PATIENCE_S, poll_s=0.005)
+        assert is_seen, f"{self.changes()} changes of Redis after {PATIENCE_S:g} s, {count} were expected"
 
     def changes(self) -> int:
-        """How often anything was changed in Redis."""
+        """How often anything was changed in Redis since it was started."""
         return int(self.client.info("persistence")["rdb_changes_since_last_save"])
 
     def lag(self) -> int:
@@ -127,6 +126,15 @@ class Scenario:
         self.publish(1.0)
         self.wait_until_folded()
         return compare(kept_in_redis(self.stack.redis.url), folded_offline(self.stack.kafka.address))
+
+    def restarts(self) -> int:
+        """How often workers ended themselves to replay what they had not acknowledged."""
+        logs = (worker.log_file for worker in self._workers)
+        return sum(log.read_text().count(f"ended with {EXIT_RESTART},") for log in logs)
+
+    def wait_for_restart(self) -> None:
+        """Return when a worker has ended itself."""
+        assert wait_until(lambda: self.restarts() > 0, PATIENCE_S), "no worker noticed anything"
 
     def close(self) -> None:
         for worker in self._workers:
