@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from churn import dead_letters, topics
 from churn.events import Event, encode
-from churn.feature_store import RedisFeatureStore, connect
+from churn.feature_store import RedisFeatureStore
 from stack.ports import free_port
 from stack.stack import Stack
 from stack.waiting import wait_until
@@ -77,7 +77,7 @@ def test_bad_input_becomes_dead_letters_and_good_events_around_it_pass(
         assert (letter.topic, letter.letter_id) == ("events", f"events-{letter.partition}-{letter.offset}")
         assert letter.raw_bytes == len(bad[letter.reason][1])
         assert sent[letter.offset or 0][1] == bad[letter.reason][1]
-    customer = RedisFeatureStore(connect(pipeline.redis.url)).read_customer("c1")
+    customer = RedisFeatureStore(pipeline.redis.url).read_customer("c1")
     assert customer is not None
     assert customer.kept is not None
     assert len(customer.kept.state.recent) == len(bad)
