@@ -21,7 +21,7 @@ from ..stream_processing import Comparison, Message, compare, folded_offline, ke
 from .mutated_worker import MUTATION
 
 SESSION_TIMEOUT_S = 6.0
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 EXIT_RESTART = 70
 
 
@@ -51,6 +51,7 @@ class Scenario:
         self._published = 0
         self._mutation = mutation
         self._workers: list[StreamProcessor] = []
+        self._ports: dict[str, int] = {}
 
     def worker(self, name: str = "worker-1", variables: Mapping[str, str] | None = None) -> StreamProcessor:
         """Another worker of the group, started anew whenever it ends itself; not started yet."""
@@ -72,7 +73,7 @@ class Scenario:
             MUTATION: self._mutation or "",
             **(variables or {}),
         }
-        worker = kind(self.directory / name, environment, port=free_port(), is_supervised=is_supervised)
+        worker = kind(self.directory / name, environment, port=self._ports.setdefault(name, free_port()), is_supervised=is_supervised)
         self._workers.append(worker)
         return worker
 
