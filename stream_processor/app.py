@@ -25,7 +25,7 @@ from stream_processor.metrics import Metrics
 from stream_processor.processor import BATCH_BYTES, Processor
 
 MAX_SILENCE_S: Final = 30.0
-CHECK_PARTITIONS_S: Final = 5.0
+WATCH_MEMBERSHIP_S: Final = 5.0
 EXIT_UNREADABLE: Final = 65
 EXIT_WRONG_TOPIC: Final = 78
 
@@ -53,6 +53,8 @@ def create_app(
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=5000,
         consumer_group_instance_id=settings.stream_group_instance_id,
+        # Faust refuses an assignment made for another address, which a restart under the same name may have had.
+        canonical_url=f"http://{settings.stream_group_instance_id}",
         stream_buffer_maxsize=16,
         stream_wait_empty=False,
         web_enabled=True,
@@ -99,11 +101,12 @@ def _add_agent(
             flush_interval_s=settings.stream_flush_interval_s,
         )
 
-    async def check_partitions() -> None:
+    async def watch_membership() -> None:
         while True:
-            await asyncio.sleep(CHECK_PARTITIONS_S)
-            count = app.consumer.topic_partitions(topics.EVENTS)
-            if count is not None and count != topics.PARTITIONS:
+            await asyncio.sleep(WATCH_MEMBERSHIP_S)
+            app.consumer.require_membership()
+            count = app.consumer.partitions_of(topics.EVENTS)
+            if count not in (None, topics.PARTITIONS):
                 raise WrongPartitions(topics.EVENTS, count)
 
     @app.agent(app.topic(topics.EVENTS, key_type=bytes, value_type=bytes), name="fold", concurrency=1)  # type: ignore[untyped-decorator]
@@ -111,7 +114,7 @@ def _add_agent(
         processor = create_processor()
         app.consumer.on_forget = processor.forget
         running[:] = [processor]
-        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), check_partitions())]
+        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), watch_membership())]
         try:
             async for event in stream.noack().events():
                 await _or_exit(processor.take(event))
