@@ -33,9 +33,14 @@ log = get_logger(__name__)
 
 
 def create_app(
-    settings: StreamProcessorSettings, *, bootstrap_servers: str, currency: str, store: RedisFeatureStore
+    settings: StreamProcessorSettings,
+    *,
+    bootstrap_servers: str,
+    currency: str,
+    store: RedisFeatureStore,
+    redis_run_id: str,
 ) -> faust.App:
-    """The worker's app; nothing connects before it is started."""
+    """The worker's app; nothing connects before it is started. Any other Redis than `redis_run_id` ends it."""
     batch_driver.register()
     app = faust.App(
         settings.stream_group,
@@ -62,12 +67,17 @@ def create_app(
         web_port=settings.stream_web_port,
     )
     fold = Fold(store.read_states, topic=topics.EVENTS, currency=currency, max_customers=settings.stream_max_customers)
-    _add_agent(app, fold, store, bootstrap_servers, settings)
+    _add_agent(app, fold, store, redis_run_id, bootstrap_servers, settings)
     return app
 
 
 def _add_agent(
-    app: faust.App, fold: Fold, store: RedisFeatureStore, bootstrap_servers: str, settings: StreamProcessorSettings
+    app: faust.App,
+    fold: Fold,
+    store: RedisFeatureStore,
+    redis_run_id: str,
+    bootstrap_servers: str,
+    settings: StreamProcessorSettings,
 ) -> None:
     running: list[Processor] = []
 
@@ -97,6 +107,7 @@ def _add_agent(
             is_current=is_current,
             monotonic=time.monotonic,
             wall_ms=lambda: time.time_ns() // 1_000_000,
+            redis_run_id=redis_run_id,
             hold_acks_s=settings.stream_hold_acks_s,
             flush_interval_s=settings.stream_flush_interval_s,
         )
