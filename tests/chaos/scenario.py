@@ -73,7 +73,12 @@ class Scenario:
             MUTATION: self._mutation or "",
             **(variables or {}),
         }
-        worker = kind(self.directory / name, environment, port=self._ports.setdefault(name, free_port()), is_supervised=is_supervised)
+        worker = kind(
+            self.directory / name,
+            environment,
+            port=self._ports.setdefault(name, free_port()),
+            is_supervised=is_supervised,
+        )
         self._workers.append(worker)
         return worker
 
@@ -113,7 +118,7 @@ class Scenario:
             told = group()
             return told["group_state"] == "Stable" and len(told["members"]) == count
 
-        is_seen = wait_until(is_so, PATIENCE_S)
+        is_seen = wait_until(is_so, PATIENCE_S, poll_s=0.25)
         told = group()
         admin.close()
         assert is_seen, f"{count} workers were expected, the group is {told['group_state']}: {told['members']}"
