@@ -1,11 +1,14 @@
 """The one file that knows how a customer lies in Redis.
 
-`customer:<customer_id>` is a hash. The stream processor owns `state` (the packed fold) and `applied` (the last applied
-Kafka offset); the scorer owns the readable fields of the risk card. `risk:ranking` sorts customers by risk, `risk:due`
-by when they are to be rescored (epoch milliseconds).
+`customer:<customer_id>` is a hash. The stream processor owns `state` (the packed fold), `applied` (the last applied
+offset of Kafka) and `rebuilt` (which rebuild made the state, if any); the scorer owns the readable fields of the card.
+`risk:ranking` sorts customers by risk, `risk:due` by when they are to be rescored (epoch milliseconds).
+Every call and script touches one customer's key, so that the same code works on a Redis Cluster.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 import redis
@@ -13,20 +16,27 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from churn import state as states
+from churn.settings import RedisSettings
 from churn.state import State
 
 RANKING: Final = "risk:ranking"
 DUE: Final = "risk:due"
 _STATE: Final = b"state"
 _APPLIED: Final = b"applied"
-_OWN_FIELDS: Final = (_STATE, _APPLIED)
+_REBUILT: Final = b"rebuilt"
+_OWN_FIELDS: Final = (_STATE, _APPLIED, _REBUILT)
+_WRITES_PER_ROUND_TRIP: Final = 1000
 
 # A writer that lost its partition, or replays, comes with an offset that is applied already: it writes nothing.
-# A state holds everything up to its offset, so writing a newer one over an older one is always right.
+# A state holds everything up to its offset, so writing a newer one over an older one is always right, unless it grew
+# from a state that a rebuild has replaced since.
 _WRITE_IF_NEWER: Final = """
-local applied = redis.call('HGET', KEYS[1], 'applied')
-if applied then
-  local partition, offset = string.match(applied, '^(%d+):(%d+)$')
+local kept = redis.call('HMGET', KEYS[1], 'applied', 'rebuilt')
+if (kept[2] or '0') ~= ARGV[4] then
+  return redis.error_reply('REBUILT ' .. KEYS[1] .. ' has a rebuilt state since it was read')
+end
+if kept[1] then
+  local partition, offset = string.match(kept[1], '^(%d+):(%d+)$')
   if partition ~= ARGV[1] then
     return redis.error_reply(
       'WRONGPARTITION ' .. KEYS[1] .. ' was kept by partition ' .. partition .. ', now by ' .. ARGV[1])
@@ -36,6 +46,18 @@ end
 redis.call('HSET', KEYS[1], 'state', ARGV[3], 'applied', ARGV[1] .. ':' .. ARGV[2])
 return 1
 """
+_WRITE_SHA: Final = hashlib.sha1(_WRITE_IF_NEWER.encode(), usedforsecurity=False).hexdigest()
+# The rebuilt state takes the place of the live one as soon as it holds as many events.
+_SWITCH: Final = """
+local rebuilt = redis.call('HMGET', KEYS[2], 'state', 'applied')
+local applied = redis.call('HGET', KEYS[1], 'applied')
+if applied then
+  if tonumber(string.match(applied, ':(%d+)$')) > tonumber(string.match(rebuilt[2], ':(%d+)$')) then return 0 end
+end
+redis.call('HSET', KEYS[1], 'state', rebuilt[1], 'applied', rebuilt[2], 'rebuilt', ARGV[1])
+redis.call('DEL', KEYS[2])
+return 1
+"""
 
 
 class StoreUnavailable(ConnectionError):
@@ -43,11 +65,12 @@ class StoreUnavailable(ConnectionError):
 
 
 class Kept(NamedTuple):
-    """A customer's state with the partition and the last offset that it holds."""
+    """A customer's state with the partition and the last offset that it holds, and the rebuild that it grew from."""
 
     state: State
     partition: int
     offset: int
+    rebuilt: int = 0
 
 
 class StateWrite(NamedTuple):
@@ -57,6 +80,7 @@ class StateWrite(NamedTuple):
     partition: int
     offset: int
     packed: bytes
+    rebuilt: int = 0
 
 
 class CardWrite(NamedTuple):
@@ -82,7 +106,10 @@ class FeatureStore(Protocol):
         """States of those customers that have one."""
 
     def write_states(self, writes: Sequence[StateWrite]) -> int:
-        """Write each state unless a newer or equal one is there; returns how many were written."""
+        """Write each state unless a newer or equal one is there; returns how many were written.
+
+        Raises `StoreUnavailable`, also for a customer of another partition and for a state rebuilt since it was read.
+        """
 
     def write_cards(self, cards: Sequence[CardWrite]) -> None:
         """Write readable fields, ranking and due time; fields that are not named stay."""
@@ -107,59 +134,130 @@ def customer_key(customer_id: str) -> str:
     return f"customer:{customer_id}"
 
 
-def _parse_kept(packed: bytes | None, applied: bytes | None) -> Kept | None:
+def shadow_key(customer_id: str) -> str:
+    """Where a rebuild prepares a customer: by its hash tag in the same slot of a Redis Cluster as the live key."""
+    return f"rebuild:{{{customer_key(customer_id)}}}"
+
+
+def _parse_kept(packed: bytes | None, applied: bytes | None, rebuilt: bytes | None) -> Kept | None:
     if packed is None or applied is None:
         return None
     partition, offset = applied.split(b":")
-    return Kept(states.unpack(packed), int(partition), int(offset))
+    return Kept(states.unpack(packed), int(partition), int(offset), int(rebuilt or 0))
 
 
 def _as_customer(raw: Mapping[bytes, bytes]) -> Customer | None:
     if not raw:
         return None
     readable = {name.decode(): value.decode() for name, value in raw.items() if name not in _OWN_FIELDS}
-    return Customer(readable, _parse_kept(raw.get(_STATE), raw.get(_APPLIED)))
-
-
-def connect(url: str, timeout_s: float = 10.0) -> redis.Redis:
-    """A client that never hides an outage: no retry, no silent reconnect within a call."""
-    client: redis.Redis = redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-    )
-    return client
+    return Customer(readable, _parse_kept(raw.get(_STATE), raw.get(_APPLIED), raw.get(_REBUILT)))
 
 
 class RedisFeatureStore:
-    """The live feature store. Every method raises `StoreUnavailable` when Redis is away or refuses."""
+    """The live feature store. Every method raises `StoreUnavailable` when Redis is away or refuses.
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-        self._write_if_newer = client.register_script(_WRITE_IF_NEWER)
+    It connects at the first call and never hides an outage: no retry, no silent reconnect within a call. With
+    `is_shadow` states are read and written where a rebuild prepares them. Threads may share one.
+    """
+
+    def __init__(self, url: str, *, is_cluster: bool = False, timeout_s: float = 10.0, is_shadow: bool = False) -> None:
+        self._url = url
+        self._is_cluster = is_cluster
+        self._timeout_s = timeout_s
+        self._key_of = shadow_key if is_shadow else customer_key
+        self._knows_script: set[int] = set()
+
+    @cached_property
+    def _client(self) -> Any:
+        kind = redis.RedisCluster if self._is_cluster else redis.Redis
+        return kind.from_url(
+            self._url,
+            socket_timeout=self._timeout_s,
+            socket_connect_timeout=self._timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )
 
     def run_id(self) -> str:
-        """The id of the running server: another one means that Redis was restarted and may have come back older."""
-        return str(self._guarded(lambda: self._client.info("server"))["run_id"])
+        """The id of the running server: another one means that Redis was restarted and may have come back older.
+
+        Of a cluster, those of all primaries.
+        """
+        if not self._is_cluster:
+            return str(self._guarded(lambda: self._client.info("server"))["run_id"])
+        nodes = self._guarded(lambda: self._client.info("server", target_nodes=redis.RedisCluster.PRIMARIES))
+        return ",".join(sorted(str(server["run_id"]) for server in nodes.values()))
 
     def read_states(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._guarded(lambda: self._client.pipeline(transaction=False))
         for customer_id in customer_ids:
-            pipeline.hmget(customer_key(customer_id), [_STATE, _APPLIED])
+            pipeline.hmget(self._key_of(customer_id), [_STATE, _APPLIED, _REBUILT])
         rows = self._guarded(pipeline.execute)
         found = ((customer_id, _parse_kept(*row)) for customer_id, row in zip(customer_ids, rows, strict=True))
         return {customer_id: kept for customer_id, kept in found if kept is not None}
 
     def write_states(self, writes: Sequence[StateWrite]) -> int:
-        pipeline = self._client.pipeline(transaction=False)
+        return sum(
+            self._guarded(lambda node=node, part=part: self._write_to(node, part))
+            for node, part in self._guarded(lambda: self._by_node(writes))
+        )
+
+    def _by_node(self, writes: Sequence[StateWrite]) -> list[tuple[Any, Sequence[StateWrite]]]:
+        if not self._is_cluster:
+            return [(self._client.connection_pool, writes)]
+        nodes: dict[str, tuple[Any, list[StateWrite]]] = {}
         for write in writes:
-            self._write_if_newer(
-                keys=[customer_key(write.customer_id)],
-                args=[write.partition, write.offset, write.packed],
-                client=pipeline,
-            )
-        return sum(self._guarded(pipeline.execute))
+            node = self._client.get_node_from_key(self._key_of(write.customer_id))
+            pool = self._client.get_redis_connection(node).connection_pool
+            nodes.setdefault(node.name, (pool, []))[1].append(write)
+        return list(nodes.values())
+
+    def _write_to(self, pool: Any, writes: Sequence[StateWrite]) -> int:
+        """One connection, commands packed together: a pipeline of redis-py costs three times as much per write."""
+        connection = pool.get_connection()
+        try:
+            if id(pool) not in self._knows_script:
+                connection.send_command("SCRIPT", "LOAD", _WRITE_IF_NEWER)
+                connection.read_response()
+                self._knows_script.add(id(pool))
+            written = 0
+            for start in range(0, len(writes), _WRITES_PER_ROUND_TRIP):
+                part = writes[start : start + _WRITES_PER_ROUND_TRIP]
+                connection.send_packed_command(connection.pack_commands(map(self._command, part)))
+                written += sum(connection.read_response() for _ in part)
+        except BaseException:
+            connection.disconnect()  # replies that nobody read must not become those of the next caller
+            raise
+        finally:
+            pool.release(connection)
+        return written
+
+    def _command(self, write: StateWrite) -> tuple[str | bytes | int, ...]:
+        key = self._key_of(write.customer_id)
+        return ("EVALSHA", _WRITE_SHA, 1, key, write.partition, write.offset, write.packed, write.rebuilt)
+
+    def switch(self, customer_ids: Sequence[str], rebuilt: int) -> list[bool]:
+        """Put each customer's shadow state in the place of the live one, in one step, and say for whom that was done.
+
+        Nothing is done where the live state holds more events. `rebuilt` is the number of the rebuild.
+        """
+        pipeline = self._guarded(lambda: self._client.pipeline(transaction=False))
+        for customer_id in customer_ids:
+            pipeline.execute_command("EVAL", _SWITCH, 2, customer_key(customer_id), shadow_key(customer_id), rebuilt)
+        return [bool(done) for done in self._guarded(pipeline.execute)]
+
+    def shadow_ids(self) -> Iterable[str]:
+        """Customers that a rebuild has prepared and not switched."""
+        return self._ids(shadow_key)
+
+    def discard_shadows(self, customer_ids: Sequence[str]) -> None:
+        """Remove what a rebuild prepared for these customers."""
+        pipeline = self._guarded(lambda: self._client.pipeline(transaction=False))
+        for customer_id in customer_ids:
+            pipeline.delete(shadow_key(customer_id))
+        self._guarded(pipeline.execute)
 
     def write_cards(self, cards: Sequence[CardWrite]) -> None:
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._guarded(lambda: self._client.pipeline(transaction=False))
         for card in cards:
             pipeline.hset(customer_key(card.customer_id), mapping=cast(dict[Any, Any], card.fields))
             pipeline.zadd(DUE, {card.customer_id: card.due_ms})
@@ -185,16 +283,29 @@ class RedisFeatureStore:
             self._guarded(lambda: self._client.zrem(DUE, *customer_ids))
 
     def customer_ids(self) -> Iterable[str]:
-        prefix = len(customer_key(""))
-        keys = self._client.scan_iter(match=customer_key("*"), count=1000)
+        return self._ids(customer_key)
+
+    def _ids(self, key_of: Callable[[str], str]) -> Iterable[str]:
+        before, after = key_of("*").split("*")
+        keys = self._guarded(lambda: self._client.scan_iter(match=key_of("*"), count=1000))
         while (key := self._guarded(lambda: next(keys, None))) is not None:
-            yield key[prefix:].decode()
+            yield key.decode().removeprefix(before).removesuffix(after)
 
     def _guarded(self, call: Any) -> Any:
         try:
             return call()
         except redis.RedisError as error:
             raise StoreUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+
+
+def from_settings(settings: RedisSettings, *, timeout_s: float = 10.0, is_shadow: bool = False) -> RedisFeatureStore:
+    """The store that the environment names."""
+    return RedisFeatureStore(
+        settings.redis_url.get_secret_value(),
+        is_cluster=settings.redis_is_cluster,
+        timeout_s=timeout_s,
+        is_shadow=is_shadow,
+    )
 
 
 class MemoryFeatureStore:
@@ -214,7 +325,7 @@ class MemoryFeatureStore:
 
     def _write_state(self, write: StateWrite) -> bool:
         raw = self._customers.setdefault(write.customer_id, {})
-        kept = _parse_kept(raw.get(_STATE), raw.get(_APPLIED))
+        kept = _parse_kept(raw.get(_STATE), raw.get(_APPLIED), raw.get(_REBUILT))
         if kept is not None:
             if kept.partition != write.partition:
                 raise StoreUnavailable(

@@ -24,6 +24,7 @@ class RedisSettings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Redis address, with user and password where it has them."
     )
+    redis_is_cluster: bool = Field(False, description="Whether that is a node of a Redis Cluster.")
 
 
 class ElasticsearchSettings(BaseSettings):
@@ -70,10 +71,21 @@ class StreamProcessorSettings(BaseSettings):
     stream_hold_acks_s: float = Field(
         10.0, ge=0, description="Seconds between a write to Redis and its commit; more than Redis can lose in a crash."
     )
-    stream_flush_interval_s: float = Field(0.05, gt=0, description="Seconds between two writes to Redis.")
+    stream_flush_interval_s: float = Field(
+        0.05, gt=0, description="Seconds between two writes to Redis; ten times that while the worker is behind."
+    )
+    stream_session_timeout_s: float = Field(
+        10.0, ge=1, description="Seconds without a sign of life after which a worker's partitions go to another."
+    )
+    stream_max_dead_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of unreadable events in a minute (100 of them at least) that stops the worker; 1: never.",
+    )
     stream_max_customers: int = Field(200_000, ge=1, description="Customers whose state is kept in memory.")
-    stream_web_bind: str = Field("127.0.0.1", description="Address of the health page.")
-    stream_web_port: int = Field(6066, ge=1, le=65535, description="Port of the health page, /healthz.")
+    stream_web_bind: str = Field("127.0.0.1", description="Address of the pages /healthz and /metrics.")
+    stream_web_port: int = Field(6066, ge=1, le=65535, description="Their port.")
 
 
 ALL: tuple[type[BaseSettings], ...] = (

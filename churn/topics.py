@@ -31,7 +31,16 @@ class TopicSpec(NamedTuple):
 
 ALL: Final = (
     # An oversized message must reach the stream processor to become a dead letter instead of blocking a producer.
-    TopicSpec(EVENTS, False, {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}),
+    # The broker stamps the time: what is from the future is decided by one clock, and the same at every replay.
+    TopicSpec(
+        EVENTS,
+        False,
+        {
+            "retention.ms": "-1",
+            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+            "message.timestamp.type": "LogAppendTime",
+        },
+    ),
     TopicSpec(FEATURES, True, {"cleanup.policy": "compact"}),
     TopicSpec(RISK, True, {"cleanup.policy": "compact"}),
     TopicSpec(DEAD_LETTERS, False, {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}),
@@ -43,7 +52,13 @@ class TopicMissing(RuntimeError):
 
 
 class WrongPartitions(RuntimeError):
-    """A topic has another number of partitions than Ebb works with."""
+    """A topic has another number of partitions than Ebb works with: customers are on others than their states."""
+
+    def __init__(self, topic: str, partitions: int) -> None:
+        super().__init__(
+            f"topic {topic} has {partitions} partitions, Ebb works with {PARTITIONS}, and keys have moved: "
+            f"create a new topic with {PARTITIONS} and replay the events into it"
+        )
 
 
 def create(bootstrap_servers: str, replication_factor: int = 1, timeout_s: float = 30.0) -> list[str]:
@@ -74,10 +89,7 @@ def check(bootstrap_servers: str) -> None:
         raise TopicMissing(f"topics missing: {', '.join(missing)}: create them with `python -m churn.topics`")
     for name, count in partitions.items():
         if count != PARTITIONS:
-            raise WrongPartitions(
-                f"topic {name} has {count} partitions, Ebb works with {PARTITIONS}: "
-                "create a new topic with that number and replay the events into it"
-            )
+            raise WrongPartitions(name, count)
 
 
 def _partitions(admin: KafkaAdminClient) -> dict[str, int]:

@@ -12,8 +12,8 @@ from threading import Event as Flag
 
 from rich.console import Console
 
-from churn import logs, settings
-from churn.feature_store import RedisFeatureStore, StoreUnavailable, connect
+from churn import feature_store, logs, settings
+from churn.feature_store import FeatureStore, StoreUnavailable
 from churn.state import InvalidState
 from scorer import show
 from scorer.actions import ACTIONS_FILE, InvalidActions, read_actions
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.command == "serve":
             return _serve(chosen.actions)
-        store = RedisFeatureStore(connect(settings.read(settings.RedisSettings).redis_url.get_secret_value()))
+        store = feature_store.from_settings(settings.read(settings.RedisSettings))
         if chosen.command == "card":
             return _card(store, chosen.customer_id, as_json=chosen.json)
         return _top(store, chosen.count)
@@ -58,14 +58,13 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(actions_file: Path) -> int:
     logs.configure("scorer", settings.read(settings.LogSettings).log_format)
     kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
-    redis_url = settings.read(settings.RedisSettings).redis_url.get_secret_value()
+    store = feature_store.from_settings(settings.read(settings.RedisSettings), timeout_s=ANSWER_TIMEOUT_S)
     model_dir = settings.read(settings.PathSettings).model_dir
     actions = read_actions(actions_file)
     log = logs.get_logger(__name__)
     stop = Flag()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    store = RedisFeatureStore(connect(redis_url, timeout_s=ANSWER_TIMEOUT_S))
     try:
         with (
             closing(patiently(lambda: Notices(kafka), stop)) as notices,
@@ -79,7 +78,7 @@ def _serve(actions_file: Path) -> int:
     return 0
 
 
-def _card(store: RedisFeatureStore, customer_id: str, *, as_json: bool) -> int:
+def _card(store: FeatureStore, customer_id: str, *, as_json: bool) -> int:
     card = show.describe(customer_id, store.read_customer(customer_id), _now())
     if as_json:
         print(json.dumps(card, indent=2, ensure_ascii=False))
@@ -88,7 +87,7 @@ def _card(store: RedisFeatureStore, customer_id: str, *, as_json: bool) -> int:
     return 0
 
 
-def _top(store: RedisFeatureStore, count: int) -> int:
+def _top(store: FeatureStore, count: int) -> int:
     _console().print(show.top(store, count, _now()))
     return 0
 

@@ -1,45 +1,101 @@
-"""`python -m stream_processor`: wait for Redis and the topics, then fold events until stopped."""
+"""`python -m stream_processor [serve]`: fold events until stopped. `... rebuild`: fold the whole topic anew."""
 
+import argparse
+import sys
 import time
+from collections.abc import Sequence
 
 import faust
 from kafka.errors import KafkaError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from churn import feature_store, logs, settings, topics
 from churn.feature_store import RedisFeatureStore, StoreUnavailable
-from stream_processor.app import create_app
+from churn.topics import TopicMissing, WrongPartitions
+from stream_processor.app import EXIT_WRONG_TOPIC, create_app
+from stream_processor.rebuild import Rebuild, TopicTrimmed
 
 WAIT_S = 2.0
 
 
-def main() -> None:
-    """Run one worker. Exit code 70 asks for a restart: what was not acknowledged is replayed."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: stopped or done; 1: the message says why; 65: too much unreadable; 70: start me again; 78: wrong topic."""
+    parser = argparse.ArgumentParser(prog="python -m stream_processor", description="Events to features in Redis.")
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("serve", "rebuild"),
+        default="serve",
+        help="fold events until stopped (default), or fold the topic from its beginning and replace all states",
+    )
+    chosen = parser.parse_args(arguments)
     logs.configure("stream_processor", settings.read(settings.LogSettings).log_format)
+    try:
+        return _rebuild() if chosen.command == "rebuild" else _serve()
+    except WrongPartitions as error:
+        print(error, file=sys.stderr)
+        return EXIT_WRONG_TOPIC
+    except (TopicTrimmed, TopicMissing, StoreUnavailable, KafkaError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def _serve() -> int:
     kafka = settings.read(settings.KafkaSettings)
     own = settings.read(settings.StreamProcessorSettings)
     shop = settings.read(settings.ShopSettings)
-    client = feature_store.connect(settings.read(settings.RedisSettings).redis_url.get_secret_value())
-    store = RedisFeatureStore(client)
+    store = feature_store.from_settings(settings.read(settings.RedisSettings))
     wait_for_neighbours(store, kafka.kafka_bootstrap_servers)
     app = create_app(own, bootstrap_servers=kafka.kafka_bootstrap_servers, currency=shop.shop_currency, store=store)
     faust.Worker(
         app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False
     ).execute_from_commandline()
+    return 0
 
 
 def wait_for_neighbours(store: RedisFeatureStore, bootstrap_servers: str) -> None:
-    """Return when Redis answers and the topics are there; says every two seconds what is missing."""
+    """Return when Redis answers and the topics are there; says every two seconds what is missing.
+
+    Raises `WrongPartitions`: waiting does not mend that.
+    """
     log = logs.get_logger(__name__)
     while True:
         try:
             store.run_id()
             topics.check(bootstrap_servers)
-        except (StoreUnavailable, KafkaError, topics.TopicMissing, topics.WrongPartitions) as error:
+        except (StoreUnavailable, KafkaError, TopicMissing) as error:
             log.warning("waiting", reason=str(error))
             time.sleep(WAIT_S)
         else:
             return
 
 
+def _rebuild() -> int:
+    redis = settings.read(settings.RedisSettings)
+    kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
+    topics.check(kafka)
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description:<20}"), *columns, console=console) as progress:
+        folding = progress.add_task("events folded", total=None)
+        switching = progress.add_task("customers switched", total=None)
+        rebuilt = Rebuild(
+            kafka,
+            feature_store.from_settings(redis),
+            feature_store.from_settings(redis, is_shadow=True),
+            number=time.time_ns() // 1_000_000,
+            currency=settings.read(settings.ShopSettings).shop_currency,
+            max_customers=settings.read(settings.StreamProcessorSettings).stream_max_customers,
+            on_folded=lambda done, total: progress.update(folding, completed=done, total=total),
+            on_switched=lambda customers: progress.advance(switching, customers),
+        ).run()
+    print(
+        f"{rebuilt.customers:,} customers rebuilt from {rebuilt.events:,} events; {rebuilt.refused:,} messages were no "
+        f"event; {rebuilt.without_events:,} customers have no event in the topic and stay as they were"
+    )
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

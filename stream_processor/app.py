@@ -1,25 +1,35 @@
-"""The Faust app: one agent on topic `events` that hands partition batches to the processor."""
+"""The Faust app: one agent on topic `events` that hands partition batches to the processor, and two pages."""
 
 import asyncio
+import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import faust
 from aiokafka import AIOKafkaProducer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from churn import topics
 from churn.feature_store import RedisFeatureStore
+from churn.logs import get_logger
 from churn.settings import StreamProcessorSettings
+from churn.topics import WrongPartitions
 from stream_processor import batch_driver
-from stream_processor.batch_driver import Batch
+from stream_processor.batch_driver import EXIT_RESTART, Batch
+from stream_processor.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from stream_processor.fold import Fold
+from stream_processor.metrics import Metrics
 from stream_processor.processor import BATCH_BYTES, Processor
 
-MAX_SILENCE_S = 30.0
+MAX_SILENCE_S: Final = 30.0
+CHECK_PARTITIONS_S: Final = 5.0
+EXIT_UNREADABLE: Final = 65
+EXIT_WRONG_TOPIC: Final = 78
+
+log = get_logger(__name__)
 
 
 def create_app(
@@ -37,8 +47,8 @@ def create_app(
         topic_disable_leader=True,
         topic_allow_declare=False,
         broker_commit_interval=1.0,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
+        broker_session_timeout=settings.stream_session_timeout_s,
+        broker_heartbeat_interval=settings.stream_session_timeout_s / 5,
         broker_max_poll_records=4000,
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=5000,
@@ -49,13 +59,7 @@ def create_app(
         web_bind=settings.stream_web_bind,
         web_port=settings.stream_web_port,
     )
-    fold = Fold(
-        store.read_states,
-        lambda: datetime.now(UTC),
-        topic=topics.EVENTS,
-        currency=currency,
-        max_customers=settings.stream_max_customers,
-    )
+    fold = Fold(store.read_states, topic=topics.EVENTS, currency=currency, max_customers=settings.stream_max_customers)
     _add_agent(app, fold, store, bootstrap_servers, settings)
     return app
 
@@ -64,6 +68,11 @@ def _add_agent(
     app: faust.App, fold: Fold, store: RedisFeatureStore, bootstrap_servers: str, settings: StreamProcessorSettings
 ) -> None:
     running: list[Processor] = []
+
+    def lag() -> dict[int, int]:
+        return app.consumer.lag(running[0].written_to) if running else {}
+
+    metrics = Metrics(fold, lag)
 
     def is_current(batch: Batch) -> bool:
         return bool(batch.epoch == app.consumer.epoch)
@@ -81,33 +90,73 @@ def _add_agent(
             fold,
             store,
             producer,
+            metrics,
+            DeadLetterLimit(settings.stream_max_dead_share),
             is_current=is_current,
             monotonic=time.monotonic,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
             hold_acks_s=settings.stream_hold_acks_s,
             flush_interval_s=settings.stream_flush_interval_s,
         )
 
+    async def check_partitions() -> None:
+        while True:
+            await asyncio.sleep(CHECK_PARTITIONS_S)
+            count = app.consumer.topic_partitions(topics.EVENTS)
+            if count is not None and count != topics.PARTITIONS:
+                raise WrongPartitions(topics.EVENTS, count)
+
     @app.agent(app.topic(topics.EVENTS, key_type=bytes, value_type=bytes), name="fold", concurrency=1)  # type: ignore[untyped-decorator]
     async def fold_batches(stream: Any) -> AsyncIterator[None]:
-        app.consumer.on_forget = fold.forget
         processor = create_processor()
+        app.consumer.on_forget = processor.forget
         running[:] = [processor]
-        writing = asyncio.create_task(processor.run())
+        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), check_partitions())]
         try:
             async for event in stream.noack().events():
-                await processor.take(event)
+                await _or_exit(processor.take(event))
                 yield
         finally:
-            writing.cancel()
+            for task in beside:
+                task.cancel()
 
     @app.page("/healthz")  # type: ignore[untyped-decorator]
     async def healthz(view: Any, request: Any) -> Any:
-        silence_s = time.monotonic() - running[0].last_flush_s if running else 0.0
-        health = {
-            "is_alive": silence_s < MAX_SILENCE_S,
-            "seconds_since_write": round(silence_s, 3),
-            "applied": fold.applied,
-            "skipped": fold.skipped,
-            "refused": fold.refused,
-        }
-        return view.json(health, status=200 if health["is_alive"] else 503)
+        health = _health(running[0], fold, lag()) if running else {"is_alive": True, "is_progressing": True}
+        return view.json(health, status=200 if health["is_alive"] and health["is_progressing"] else 503)
+
+    @app.page("/metrics")  # type: ignore[untyped-decorator]
+    async def show_metrics(view: Any, request: Any) -> Any:
+        return view.bytes(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST.split(";")[0])
+
+
+def _health(processor: Processor, fold: Fold, lag: dict[int, int]) -> dict[str, object]:
+    """Alive: it writes, or could. Progressing: nothing waits, or something was written in the last half minute."""
+    now = time.monotonic()
+    silence_s, standstill_s = now - processor.last_flush_s, now - processor.last_progress_s
+    waiting = sum(lag.values())
+    return {
+        "is_alive": silence_s < MAX_SILENCE_S,
+        "is_progressing": not waiting or standstill_s < MAX_SILENCE_S,
+        "seconds_since_write": round(silence_s, 3),
+        "lag": waiting,
+        "applied": fold.applied,
+        "skipped": fold.skipped,
+        "refused": fold.refused.total(),
+    }
+
+
+async def _or_exit(work: Awaitable[None]) -> None:
+    """The outermost edge: an exception that left the agent would let Faust acknowledge, and lose, what it was about."""
+    try:
+        await work
+    except TooManyDeadLetters as error:
+        advice = "mend what produces them, or let them pass as dead letters with STREAM_MAX_DEAD_SHARE=1"
+        log.error("stopped before the topic drains into dead letters", error=str(error), advice=advice)
+        os._exit(EXIT_UNREADABLE)
+    except WrongPartitions as error:
+        log.error("stopped", error=str(error))
+        os._exit(EXIT_WRONG_TOPIC)
+    except Exception as error:  # noqa: BLE001
+        log.error("restarting to replay what is not acknowledged", error=f"{type(error).__name__}: {error}")
+        os._exit(EXIT_RESTART)

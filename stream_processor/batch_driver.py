@@ -7,7 +7,7 @@ app, agent, assignment, acknowledgement and commit stay Faust's. A batch counts 
 
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -22,14 +22,20 @@ log = structlog.get_logger(__name__)
 
 
 class Batch:
-    """Records of one partition in the order of their offsets, as aiokafka fetched them."""
+    """Records of one partition in the order of their offsets, as aiokafka fetched them; `timestamps` in epoch ms."""
 
-    __slots__ = ("epoch", "is_done", "records")
+    __slots__ = ("epoch", "is_done", "records", "timestamps")
 
     def __init__(self, records: Sequence[Any], epoch: int) -> None:
         self.records = records
+        self.timestamps: Sequence[int] = ()
         self.epoch = epoch
         self.is_done = False
+
+    def forget_records(self) -> None:
+        """Keep the times alone: a batch waits some seconds for its acknowledgement, its payloads need not."""
+        self.timestamps = [record.timestamp for record in self.records]
+        self.records = ()
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are untyped here
@@ -102,6 +108,18 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are unt
     async def seek(self, partition: TP, offset: int) -> None:
         self._forget()
         await super().seek(partition, offset)
+
+    def lag(self, written_to: Mapping[int, int]) -> dict[int, int]:
+        """Events of each partition of ours that are not written, as far as the broker told of them.
+
+        `written_to` has the offset after the last written one; without it counts what was committed.
+        """
+        lag = {}
+        for tp in self.assignment():
+            end = self.highwater(tp)
+            if end is not None:
+                lag[tp.partition] = max(0, end - written_to.get(tp.partition, self._committed_offset[tp] or 0))
+        return lag
 
     def _forget(self) -> None:
         self.epoch += 1

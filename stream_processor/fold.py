@@ -1,9 +1,10 @@
-"""Batches of payloads into states: decode, skip what is applied already, update, remember what is not yet written."""
+"""Batches of messages into states: decode, skip what is applied already, update, remember what is not yet written."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from churn import dead_letters, state
 from churn.dead_letters import DeadLetter
@@ -13,11 +14,12 @@ from churn.features import update
 from churn.state import EMPTY
 
 
-class Record(NamedTuple):
-    """One message of topic `events`."""
+class Message(Protocol):
+    """One message of topic `events`, as the clients of Kafka give it; `timestamp` in epoch milliseconds."""
 
     offset: int
-    payload: bytes | None
+    timestamp: int
+    value: bytes | None
 
 
 class Changes(NamedTuple):
@@ -33,22 +35,21 @@ class Changes(NamedTuple):
 
 
 class Fold:
-    """The states of the customers in hand. Not safe for several threads.
+    """The states of the customers in hand, those least recently changed let go first. Not safe for several threads.
 
-    `read_states` gives the kept states of customers that are not in hand; `clock` the moment of reading (aware).
+    `read_states` gives the kept states of customers that are not in hand. No clock: an event from the future is one
+    that is ahead of its own message, so that a replay years later decides the same.
     """
 
     def __init__(
         self,
         read_states: Callable[[Sequence[str]], dict[str, Kept]],
-        clock: Callable[[], datetime],
         *,
         topic: str,
         currency: str,
         max_customers: int,
     ) -> None:
         self._read_states = read_states
-        self._clock = clock
         self._topic = topic
         self._currency = currency
         self._max_customers = max_customers
@@ -58,24 +59,35 @@ class Fold:
         self._letters: list[DeadLetter] = []
         self.applied = 0
         self.skipped = 0
-        self.refused = 0
+        self.refused: Counter[str] = Counter()
+        self.hits = 0
+        self.misses = 0
 
-    def decode(self, partition: int, records: Sequence[Record]) -> list[tuple[int, Event]]:
-        """The events among these records with their offsets; the others become dead letters."""
-        now = self._clock()
+    @property
+    def customers(self) -> int:
+        """How many states are in hand."""
+        return len(self._known)
+
+    def decode(self, partition: int, messages: Iterable[Message]) -> list[tuple[Message, Event]]:
+        """The messages that are events, with them; the others become dead letters."""
         events = []
-        for offset, payload in records:
+        at_ms, now = -1, datetime.min
+        for message in messages:
+            if message.timestamp != at_ms:
+                at_ms, now = message.timestamp, _moment(message)
             try:
-                events.append((offset, decode(payload, now=now, currency=self._currency)))
+                events.append((message, decode(message.value, now=now, currency=self._currency)))
             except InvalidEvent as error:
-                self._refuse(error, partition, offset, payload, now)
+                self._refuse(error, partition, message)
         return events
 
-    def unknown(self, events: Sequence[tuple[int, Event]]) -> list[str]:
+    def unknown(self, events: Sequence[tuple[Message, Event]]) -> list[str]:
         """Customers of these events whose state has to be read first."""
-        return [
-            customer_id for customer_id in {event.customer_id for _, event in events} if customer_id not in self._known
-        ]
+        customer_ids = {event.customer_id for _, event in events}
+        unknown = [customer_id for customer_id in customer_ids if customer_id not in self._known]
+        self.misses += len(unknown)
+        self.hits += len(customer_ids) - len(unknown)
+        return unknown
 
     def read(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
         """Their kept states. May run in another thread; pass the result to `learn`."""
@@ -86,32 +98,35 @@ class Fold:
         for customer_id in customer_ids:
             self._known[customer_id] = found.get(customer_id) or Kept(EMPTY, partition, -1)
 
-    def apply(
-        self, partition: int, events: Sequence[tuple[int, Event]], payload_of: Callable[[int], bytes | None]
-    ) -> None:
+    def apply(self, partition: int, events: Iterable[tuple[Message, Event]]) -> None:
         """Update the states of these events' customers, all of them known, skipping what is applied already."""
         known = self._known
         changed = self._changed
-        for offset, event in events:
+        for message, event in events:
             customer_id = event.customer_id
-            kept = known[customer_id]
-            if kept.partition != partition:
-                detail = f"customer {customer_id} is kept by partition {kept.partition}: key its events by customer_id"
-                error = InvalidEvent(Reason.WRONG_PARTITION, detail)
-                self._refuse(error, partition, offset, payload_of(offset), self._clock())
-            elif offset <= kept.offset:
+            old_state, kept_by, applied, rebuilt = known[customer_id]
+            if kept_by != partition:
+                detail = f"customer {customer_id} is kept by partition {kept_by}: key its events by customer_id"
+                self._refuse(InvalidEvent(Reason.WRONG_PARTITION, detail), partition, message)
+            elif message.offset <= applied:
                 self.skipped += 1
                 self._repeated.add(customer_id)
             else:
-                known[customer_id] = Kept(update(kept.state, event), partition, offset)
+                del known[customer_id]  # comes in again as the one most recently changed
+                known[customer_id] = Kept(update(old_state, event), partition, message.offset, rebuilt)
                 changed.add(customer_id)
                 self.applied += 1
 
-    def _refuse(self, error: InvalidEvent, partition: int, offset: int, payload: bytes | None, now: datetime) -> None:
-        self.refused += 1
+    def _refuse(self, error: InvalidEvent, partition: int, message: Message) -> None:
+        self.refused[error.reason] += 1
         self._letters.append(
             dead_letters.of_message(
-                error, payload, topic=self._topic, partition=partition, offset=offset, failed_at=now
+                error,
+                message.value,
+                topic=self._topic,
+                partition=partition,
+                offset=message.offset,
+                failed_at=_moment(message),
             )
         )
 
@@ -125,10 +140,10 @@ class Fold:
 
     def _write_of(self, customer_id: str) -> StateWrite:
         kept = self._known[customer_id]
-        return StateWrite(customer_id, kept.partition, kept.offset, state.pack(kept.state))
+        return StateWrite(customer_id, kept.partition, kept.offset, state.pack(kept.state), kept.rebuilt)
 
     def evict(self) -> None:
-        """Let go of the longest known customers beyond the bound. Only when all that was taken is written."""
+        """Let go of customers beyond the bound. Only when all that was taken is written."""
         excess = len(self._known) - self._max_customers
         if excess > 0:
             busy = self._changed | self._repeated
@@ -142,3 +157,7 @@ class Fold:
         self._changed.clear()
         self._repeated.clear()
         self._letters.clear()
+
+
+def _moment(message: Message) -> datetime:
+    return datetime.fromtimestamp(message.timestamp / 1000, UTC)

@@ -5,24 +5,27 @@ are held back for some seconds, because a Redis with `appendfsync everysec` may 
 """
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
 from churn import dead_letters, topics
 from churn.dead_letters import DeadLetter
 from churn.feature_store import RedisFeatureStore, StateWrite
-from churn.logs import get_logger
-from stream_processor.batch_driver import EXIT_RESTART, Batch
-from stream_processor.fold import Fold, Record
+from churn.topics import WrongPartitions
+from stream_processor.batch_driver import Batch
+from stream_processor.dead_letter_limit import DeadLetterLimit
+from stream_processor.fold import Fold
+from stream_processor.metrics import Metrics
 
-MAX_UNWRITTEN_BATCHES = 64
-BATCH_BYTES = 512 * 1024
-
-log = get_logger(__name__)
+MAX_UNWRITTEN_EVENTS: Final = 30_000
+BATCH_BYTES: Final = 512 * 1024
+# A worker that is behind by more than this writes less often: a customer's many changes cost one write then.
+BEHIND_FROM_MS: Final = 1_000
+BEHIND_SLOWDOWN: Final = 10
 
 
 class RedisRestarted(RuntimeError):
@@ -30,9 +33,9 @@ class RedisRestarted(RuntimeError):
 
 
 class Processor:
-    """Takes batches from the agent, and runs one task that writes, publishes and acknowledges.
+    """Takes batches from the agent; `run` is the one task that writes, publishes and acknowledges.
 
-    `is_current` says whether a batch may still be folded, `monotonic` gives seconds.
+    `is_current` says whether a batch may still be folded; `monotonic` gives seconds, `wall_ms` epoch milliseconds.
     """
 
     def __init__(
@@ -40,24 +43,35 @@ class Processor:
         fold: Fold,
         store: RedisFeatureStore,
         producer: AIOKafkaProducer,
+        metrics: Metrics,
+        limit: DeadLetterLimit,
         *,
         is_current: Callable[[Batch], bool],
         monotonic: Callable[[], float],
+        wall_ms: Callable[[], int],
         hold_acks_s: float,
         flush_interval_s: float,
     ) -> None:
         self._fold = fold
         self._store = store
         self._producer = producer
+        self._metrics = metrics
+        self._limit = limit
         self._is_current = is_current
         self._monotonic = monotonic
+        self._wall_ms = wall_ms
         self._hold_acks_s = hold_acks_s
         self._flush_interval_s = flush_interval_s
         self._redis_run_id = ""
         self._folded: list[Any] = []
         self._held: deque[tuple[float, Any]] = deque()
-        self._written = asyncio.Condition()
-        self.last_flush_s = monotonic()
+        self._unwritten_events = 0
+        self._newest_ms = 0
+        self._is_full = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self.last_flush_s = self.last_progress_s = monotonic()
+        self.written_to: dict[int, int] = {}
 
     async def take(self, event: Any) -> None:
         """Fold one batch, the value of a Faust event; waits while too much is unwritten."""
@@ -65,51 +79,71 @@ class Processor:
         if not self._is_current(batch):
             return
         fold, partition = self._fold, event.message.partition
-        decoded = fold.decode(partition, [Record(record.offset, record.value) for record in batch.records])
+        _require_known(partition)
+        refused = fold.refused.total()
+        decoded = fold.decode(partition, batch.records)
         # Again until none is missing: while some are read, a flush may let go of others.
         while unknown := fold.unknown(decoded):
             found = await asyncio.to_thread(fold.read, unknown)
             if not self._is_current(batch):
                 return
             fold.learn(unknown, found, partition)
-        fold.apply(partition, decoded, lambda offset: _payload_at(batch, offset))
+        fold.apply(partition, decoded)
+        self._limit.count(self._monotonic(), len(batch.records), fold.refused.total() - refused)
+        self._remember(event, batch)
+        await self._has_room.wait()
+
+    def _remember(self, event: Any, batch: Batch) -> None:
+        self._metrics.batch_events.observe(len(batch.records))
+        self._unwritten_events += len(batch.records)
+        self._newest_ms = batch.records[-1].timestamp
+        batch.forget_records()
         self._folded.append(event)
-        async with self._written:
-            await self._written.wait_for(lambda: len(self._folded) < MAX_UNWRITTEN_BATCHES)
+        if self._unwritten_events >= MAX_UNWRITTEN_EVENTS:
+            self._has_room.clear()
+            self._is_full.set()
 
     async def run(self) -> None:
-        """Write, publish and acknowledge until cancelled; any failure ends the process for a replay."""
+        """Write, publish and acknowledge until cancelled. Raises whatever goes wrong; nothing is acknowledged then."""
         try:
             await self._producer.start()
             self._redis_run_id = await asyncio.to_thread(self._store.run_id)
             while True:
-                await asyncio.sleep(self._flush_interval_s)
+                await self._wait_until_due()
                 await self.flush()
-        except asyncio.CancelledError:
+        finally:
             await self._producer.stop()
-            raise
-        except Exception as error:  # noqa: BLE001 - the outermost edge of the task: nothing may be acknowledged after it
-            log.error("restarting to replay what is not acknowledged", error=f"{type(error).__name__}: {error}")
-            os._exit(EXIT_RESTART)
+
+    async def _wait_until_due(self) -> None:
+        is_behind = self._folded and self._wall_ms() - self._newest_ms > BEHIND_FROM_MS
+        due_s = self._flush_interval_s * (BEHIND_SLOWDOWN if is_behind else 1)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_full.wait(), due_s)
 
     async def flush(self) -> None:
         """Bring everything folded so far to Redis and Kafka, then acknowledge what is old enough."""
         folded, self._folded = self._folded, []
+        self._unwritten_events = 0
+        self._is_full.clear()
         changes = self._fold.take_changes()
+        self._has_room.set()
         await asyncio.to_thread(self._write, changes.writes)
+        self._metrics.observe_freshness([event.value.timestamps for event in folded], self._wall_ms())
         await self._publish_states([*changes.writes, *changes.announced])
         await self._publish_letters(changes.letters)
         self._fold.evict()
         now = self._monotonic()
         self._held.extend((now, event) for event in folded)
-        async with self._written:
-            self._written.notify_all()
-        await self._acknowledge(now - self._hold_acks_s)
+        self.written_to.update((event.message.partition, event.message.offset + 1) for event in folded)
+        self._acknowledge(now - self._hold_acks_s)
         self.last_flush_s = now
+        if folded or not any(self._metrics.lag_of().values()):
+            self.last_progress_s = now
 
     def _write(self, writes: Sequence[StateWrite]) -> None:
         if writes:
-            self._store.write_states(writes)
+            with self._metrics.redis_round_trip_s.time():
+                self._store.write_states(writes)
         if self._store.run_id() != self._redis_run_id:
             raise RedisRestarted("Redis was restarted and may have come back older")
 
@@ -140,13 +174,18 @@ class Processor:
         ]
         await asyncio.gather(*sending)
 
-    async def _acknowledge(self, written_before: float) -> None:
+    def _acknowledge(self, written_before: float) -> None:
         while self._held and self._held[0][0] <= written_before:
             event = self._held.popleft()[1]
             event.value.is_done = True
             event.ack()
 
+    def forget(self) -> None:
+        """Our partitions may be another worker's now."""
+        self._fold.forget()
+        self.written_to.clear()
 
-def _payload_at(batch: Batch, offset: int) -> bytes | None:
-    payload: bytes | None = next(record.value for record in batch.records if record.offset == offset)
-    return payload
+
+def _require_known(partition: int) -> None:
+    if partition >= topics.PARTITIONS:
+        raise WrongPartitions(topics.EVENTS, partition + 1)

@@ -14,7 +14,7 @@ from elasticsearch.helpers import scan
 from kafka import KafkaConsumer, TopicPartition
 
 from churn import dead_letters, offline, topics
-from churn.feature_store import RedisFeatureStore, connect
+from churn.feature_store import RedisFeatureStore
 from churn.features import FeatureRow, feature_row
 from stack.pipeline import Pipeline
 from stack.waiting import wait_until
@@ -60,7 +60,7 @@ def play(pipeline: Pipeline, file: Path, file_format: str, history: Path) -> Non
 
 def rows(pipeline: Pipeline, as_of: datetime) -> dict[str, FeatureRow]:
     """The feature rows of everybody in Redis."""
-    store = RedisFeatureStore(connect(pipeline.servers.redis.url))
+    store = RedisFeatureStore(pipeline.servers.redis.url)
     kept = store.read_states(list(store.customer_ids()))
     return {customer_id: feature_row(each.state, as_of) for customer_id, each in kept.items()}
 

@@ -21,7 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from churn import model as models
 from churn import risk_card, topics
 from churn.events import Event
-from churn.feature_store import DUE, Kept, RedisFeatureStore, StateWrite, connect, customer_key
+from churn.feature_store import DUE, Kept, RedisFeatureStore, StateWrite, customer_key
 from churn.features import MODEL_FEATURES, feature_row, replay
 from churn.model import About, Population, RiskModel
 from churn.risk_card import RiskCard, Status
@@ -63,7 +63,7 @@ def model_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(redis_url: str) -> RedisFeatureStore:
-    return RedisFeatureStore(connect(redis_url))
+    return RedisFeatureStore(redis_url)
 
 
 Running = Callable[..., AbstractContextManager[None]]
@@ -78,7 +78,7 @@ def group() -> str:
 @pytest.fixture
 def running(kafka: str, redis_url: str, group: str, model_dir: Path, clock: Clock) -> Running:
     """The service in a thread."""
-    shared_store = RedisFeatureStore(connect(redis_url))
+    shared_store = RedisFeatureStore(redis_url)
 
     @contextmanager
     def run(store: RedisFeatureStore = shared_store) -> Iterator[None]:
@@ -250,7 +250,7 @@ class Watched(RedisFeatureStore):
     """The real store, telling when it is first asked for something."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(connect(url, timeout_s=1))
+        super().__init__(url, timeout_s=1)
         self.was_asked = Flag()
 
     def read_states(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
@@ -335,7 +335,7 @@ def test_the_command_serves_and_stops_when_asked_even_when_redis_does_not_answer
 ) -> None:
     put_live(model_dir)
     with Stack(tmp_path / "own", services=("redis",), free_ports=True) as own:
-        store = RedisFeatureStore(connect(own.redis.url))
+        store = RedisFeatureStore(own.redis.url)
         customer_ids = new_customers(store, 5)
         neighbours = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "REDIS_URL": own.redis.url, "MODEL_DIR": str(model_dir)}
         log = tmp_path / "scorer.log"

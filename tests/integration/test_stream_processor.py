@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from churn import dead_letters, state, topics
 from churn.events import Event, InvalidEvent, decode, encode
-from churn.feature_store import RedisFeatureStore, connect
+from churn.feature_store import RedisFeatureStore
 from churn.features import replay
 from stack.ports import free_port
 from stack.stack import Stack
@@ -160,7 +160,7 @@ def test_bad_input_becomes_dead_letters_and_good_events_around_it_pass(
         assert (letter.topic, letter.letter_id) == ("events", f"events-{letter.partition}-{letter.offset}")
         assert letter.raw_bytes == len(bad[letter.reason][1])
         assert sent[letter.offset or 0][1] == bad[letter.reason][1]
-    customer = RedisFeatureStore(connect(pipeline.redis.url)).read_customer("c1")
+    customer = RedisFeatureStore(pipeline.redis.url).read_customer("c1")
     assert customer is not None
     assert customer.kept is not None
     assert len(customer.kept.state.recent) == len(bad)

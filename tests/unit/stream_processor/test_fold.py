@@ -1,14 +1,23 @@
 """Batches into states: each event once, bad ones set aside, nothing forgotten that is not written."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from churn.events import Event, encode
+from churn.events import Event, encode, epoch_ms
 from churn.feature_store import MemoryFeatureStore
 from churn.features import replay
 from churn.state import pack
-from stream_processor.fold import Fold, Record
+from stream_processor.fold import Fold
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Record(NamedTuple):
+    """A message that reached the broker at `NOW`."""
+
+    offset: int
+    value: bytes | None
+    timestamp: int = epoch_ms(NOW)
 
 
 def view(number: int, customer_id: str = "c1") -> Event:
@@ -17,14 +26,14 @@ def view(number: int, customer_id: str = "c1") -> Event:
 
 
 def a_fold(store: MemoryFeatureStore, max_customers: int = 10) -> Fold:
-    return Fold(store.read_states, lambda: NOW, topic="events", currency="EUR", max_customers=max_customers)
+    return Fold(store.read_states, topic="events", currency="EUR", max_customers=max_customers)
 
 
 def take(fold: Fold, partition: int, records: list[Record]) -> None:
     events = fold.decode(partition, records)
     unknown = fold.unknown(events)
     fold.learn(unknown, fold.read(unknown), partition)
-    fold.apply(partition, events, lambda offset: next(each.payload for each in records if each.offset == offset))
+    fold.apply(partition, events)
 
 
 def records(*events: Event, start: int = 0) -> list[Record]:
@@ -76,7 +85,7 @@ def test_what_is_not_written_yet_is_not_let_go() -> None:
     store.write_states(fold.take_changes().writes)
     take(fold, 3, [*records(view(1, "a")), *records(view(3, "c"), view(4, "d"), start=7)])
     fold.evict()
-    events = [(9, view(5, name)) for name in "abcd"]
+    events = [(Record(9, None), view(5, name)) for name in "abcd"]
     assert sorted(fold.unknown(events)) == ["b"]
     changes = fold.take_changes()
     assert [write.customer_id for write in changes.announced] == ["a"]
@@ -88,4 +97,4 @@ def test_forgetting_leaves_nothing_to_write() -> None:
     take(fold, 3, [*records(view(1)), Record(1, b"{")])
     fold.forget()
     assert fold.take_changes() == ([], [], [])
-    assert fold.unknown([(0, view(1))]) == ["c1"]
+    assert fold.unknown([(Record(0, None), view(1))]) == ["c1"]
