@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from benchmarks.stream.processes import PROJECT
 from churn.settings import StreamProcessorSettings
 from stack.ports import free_port
+from stream_processor.processor import BEHIND_SLOWDOWN
 
 PEERS_PYTHON: Final = PROJECT / ".venv-bench" / "bin" / "python"
 FOLD_ALONE: Final = "fold alone in memory"
@@ -58,7 +59,8 @@ def _workers(count: int) -> Callable[[Servers, str, str], list[Launch]]:
 
 def _peer(module: str) -> Callable[[Servers, str, str], list[Launch]]:
     def launches(servers: Servers, topic: str, group: str) -> list[Launch]:
-        interval_s = StreamProcessorSettings().stream_flush_interval_s
+        # All are behind from the first to the last event, so they write as often as our worker does then.
+        interval_s = StreamProcessorSettings().stream_flush_interval_s * BEHIND_SLOWDOWN
         told = {"kafka": servers.kafka, "redis": servers.redis, "topic": topic, "group": group}
         arguments = [text for name, value in told.items() for text in (f"--{name}", value)]
         command = [str(PEERS_PYTHON), "-m", f"benchmarks.stream.{module}", *arguments]

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from churn import feature_store
 from churn.events import decode
 from churn.feature_store import Kept, RedisFeatureStore, StateWrite
 from churn.features import update
@@ -47,7 +46,7 @@ class PeerFold:
     """States of all customers met. `apply` and `take` belong to one thread; `write` may run in another."""
 
     def __init__(self, redis_url: str, flush_interval_s: float) -> None:
-        self._store = RedisFeatureStore(feature_store.connect(redis_url))
+        self._store = RedisFeatureStore(redis_url)
         self._flush_interval_s = flush_interval_s
         self._known: dict[str, Kept] = {}
         self._changed: set[str] = set()
