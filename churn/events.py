@@ -111,7 +111,7 @@ def _hot_type(annotation: Any, metadata: tuple[object, ...]) -> Any:
     return Annotated[annotation, msgspec.Meta(**limits)]
 
 
-class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
+class _Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What every decoded event is: an immutable record with the fields of `EventSchema`."""
 
 

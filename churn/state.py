@@ -164,7 +164,7 @@ class _Fields(msgspec.Struct):
     profile: Profile | None = None
 
 
-class Summary(_Fields, frozen=True, array_like=True):  # type: ignore[misc] # a rule of dataclasses, not of msgspec
+class Summary(_Fields, frozen=True, array_like=True, gc=False):  # type: ignore[misc] # a rule of dataclasses, not of msgspec
     """Everything before `State.settled_ms`, folded in order of time. Money in minor units, times in epoch milliseconds.
 
     `past_*` sum the orders that have left `orders` (older than the longest window, or beyond its bound); `past_bought`
@@ -185,7 +185,7 @@ class Tally(_Fields):
     affinity: list[int] = []  # type: ignore[assignment]
 
 
-class State(msgspec.Struct, frozen=True, array_like=True):
+class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One customer. `ids[i]` is the 48-bit hash of the event id of `recent[i]`; `recent` is sorted.
 
     `last_ms` is the newest event time, `settled_ms` the time before which everything lies in `summary`. `early_ids` are

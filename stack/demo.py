@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import redis
-from kafka import KafkaConsumer, TopicPartition
 from pyarrow.dataset import dataset
 
 from churn import topics
 from stack.errors import StackError
 from stack.freshness import Freshness, FreshnessProbe, describe
+from stack.kafka_offsets import lag, produced
 from stack.pipeline import Pipeline, StepFailed
 from stack.progress import show_progress
 from stack.waiting import wait_until
@@ -61,7 +61,7 @@ class Demo:
         self._pipeline.worker(Scorer).start()
         self._wait("every customer has a risk card", self._is_everybody_scored)
         freshness = self._follow_live_tail()
-        self._wait("everything is indexed", lambda: self._lag("es-ingest") == 0)
+        self._wait("everything is indexed", self._is_everything_indexed)
         self._report(processed / seconds, freshness, has_model)
 
     def _start_anew(self) -> None:
@@ -131,23 +131,11 @@ class Demo:
         return int(health["applied"] + health["skipped"] + health["refused"])
 
     def _produced(self) -> int:
-        return sum(self._ends(topics.EVENTS).values())
+        return produced(self._pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"], topics.EVENTS)
 
-    def _ends(self, topic: str) -> dict[TopicPartition, int]:
-        consumer = KafkaConsumer(bootstrap_servers=self._pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"])
-        ends: dict[TopicPartition, int] = consumer.end_offsets(
-            [TopicPartition(topic, n) for n in range(topics.PARTITIONS)]
-        )
-        consumer.close()
-        return ends
-
-    def _lag(self, group: str) -> int:
+    def _is_everything_indexed(self) -> bool:
         address = self._pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"]
-        ends = {**self._ends(topics.EVENTS), **self._ends(topics.RISK), **self._ends(topics.DEAD_LETTERS)}
-        consumer = KafkaConsumer(bootstrap_servers=address, group_id=group, enable_auto_commit=False)
-        behind = sum(end - (consumer.committed(partition) or 0) for partition, end in ends.items())
-        consumer.close()
-        return int(behind)
+        return lag(address, "es-ingest", topics.EVENTS, topics.RISK, topics.DEAD_LETTERS) == 0
 
     def _is_everybody_scored(self) -> bool:
         client = redis.Redis.from_url(self._pipeline.variables["REDIS_URL"])

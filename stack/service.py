@@ -98,6 +98,11 @@ class Service(ABC):
         """The leader of the server's process group (of Elasticsearch: the launcher, which takes the node with it)."""
         return self._require_process().pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the process that we launched last ended, as `subprocess` tells it; None while it lives."""
+        return None if self._child is None else self._child.poll()
+
     def start(self) -> None:
         """Launch the server and return when it is ready; nothing happens if it runs already."""
         self.launch()

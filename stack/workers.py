@@ -26,11 +26,16 @@ class Worker(Service):
         self._variables = dict(variables)
         self._is_supervised = is_supervised
 
+    @property
+    def module(self) -> str:
+        """What `python -m` runs."""
+        return self.name
+
     def prepare(self) -> None:
         """Nothing: a service keeps no files."""
 
     def command(self) -> list[str]:
-        own = [sys.executable, "-m", self.name, *self.arguments]
+        own = [sys.executable, "-m", self.module, *self.arguments]
         return [sys.executable, "-m", "stack.supervise", *own] if self._is_supervised else own
 
     def environment(self) -> dict[str, str]:

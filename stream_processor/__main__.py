@@ -1,6 +1,7 @@
 """`python -m stream_processor [serve]`: fold events until stopped. `... rebuild`: fold the whole topic anew."""
 
 import argparse
+import gc
 import sys
 import time
 from collections.abc import Sequence
@@ -47,6 +48,9 @@ def _serve() -> int:
     shop = settings.read(settings.ShopSettings)
     store = feature_store.from_settings(settings.read(settings.RedisSettings))
     wait_for_neighbours(store, kafka.kafka_bootstrap_servers)
+    # States hold no cycles, so walking them is in vain, and costs a third of a busy worker's time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1_000)
     app = create_app(own, bootstrap_servers=kafka.kafka_bootstrap_servers, currency=shop.shop_currency, store=store)
     faust.Worker(
         app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False

@@ -17,8 +17,9 @@ from churn import dead_letters, offline, topics
 from churn.feature_store import RedisFeatureStore
 from churn.features import FeatureRow, feature_row
 from stack.pipeline import Pipeline
-from stack.waiting import wait_until
 from stack.workers import EsIngest, StreamProcessor
+
+from ..stream_processing import wait_until_done
 
 pytestmark = [pytest.mark.real_data, pytest.mark.timeout(600)]
 
@@ -39,23 +40,13 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
         pipeline.kill()
 
 
-def lag(pipeline: Pipeline, group: str, *names: str) -> int:
-    """Messages of these topics that the group has not committed yet."""
-    partitions = [TopicPartition(name, number) for name in names for number in range(topics.PARTITIONS)]
-    consumer = KafkaConsumer(bootstrap_servers=pipeline.servers.kafka.address, group_id=group, enable_auto_commit=False)
-    ends = consumer.end_offsets(partitions)
-    committed = sum(consumer.committed(partition) or 0 for partition in partitions)
-    consumer.close()
-    return int(sum(ends.values())) - committed
-
-
 def play(pipeline: Pipeline, file: Path, file_format: str, history: Path) -> None:
     """Replay a file to Kafka and into a history, and wait until it is folded and indexed."""
     sinks = ["--topic", topics.EVENTS, "--output", str(history)]
     pipeline.run("producer", "replay", str(file), "--format", file_format, *sinks)
-    for group, names in (("stream-processor", [topics.EVENTS]), ("es-ingest", [topics.EVENTS, topics.DEAD_LETTERS])):
-        is_done = wait_until(lambda group=group, names=names: lag(pipeline, group, *names) == 0, 400, poll_s=0.5)  # type: ignore[misc]
-        assert is_done, f"{group} is {lag(pipeline, group, *names)} messages behind"
+    address = pipeline.servers.kafka.address
+    wait_until_done(address, "stream-processor", topics.EVENTS)
+    wait_until_done(address, "es-ingest", topics.EVENTS, topics.DEAD_LETTERS)
 
 
 def rows(pipeline: Pipeline, as_of: datetime) -> dict[str, FeatureRow]:

@@ -1,0 +1,28 @@
+"""How much a topic holds and how far a consumer group has come, asked from outside."""
+
+from kafka import KafkaConsumer, TopicPartition
+
+from churn import topics
+
+
+def produced(bootstrap_servers: str, *names: str) -> int:
+    """Messages that were ever published to these topics."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers)
+    try:
+        return sum(consumer.end_offsets(_partitions(names)).values())
+    finally:
+        consumer.close()
+
+
+def lag(bootstrap_servers: str, group: str, *names: str) -> int:
+    """Messages of these topics that the group has not committed yet."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
+    try:
+        ends = consumer.end_offsets(_partitions(names))
+        return sum(end - (consumer.committed(partition) or 0) for partition, end in ends.items())
+    finally:
+        consumer.close()
+
+
+def _partitions(names: tuple[str, ...]) -> list[TopicPartition]:
+    return [TopicPartition(name, number) for name in names for number in range(topics.PARTITIONS)]
