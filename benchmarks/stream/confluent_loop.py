@@ -5,7 +5,7 @@ from itertools import groupby
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from benchmarks.stream.peer_fold import Arguments, Pending, PeerFold, arguments
+from benchmarks.stream.peer_fold import Arguments, PeerFold, Pending, arguments
 
 BATCH = 4000
 

@@ -1,4 +1,4 @@
-"""Who takes part, and how each is started. The peers run from an environment of their own, made by `make bench-stream`."""
+"""Who takes part, and how each is started. The peers have an environment of their own, made by `make bench-stream`."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +74,7 @@ CONTENDERS: Final = (
     Contender("bare confluent-kafka loop", _peer("confluent_loop"), goal=0.75),
     Contender("bare aiokafka loop", _peer("aiokafka_loop"), goal=0.95),
     Contender("Bytewax", _peer("bytewax_sink"), goal=1.5),
-    Contender("Quix Streams 3", _peer("quix_sink"), is_slow=True, goal=1.5),
+    Contender("Quix Streams 3", _peer("quix_sink"), goal=1.5),
     Contender("stock Faust `take`", _peer("faust_take"), is_slow=True, goal=15),
     Contender(OURS_TWICE, _workers(2)),
 )

@@ -1,4 +1,9 @@
-"""Watches from outside, through Redis alone, how far a contender is and what that cost: alike for all of them."""
+"""Watches from outside how far a contender is (through Redis alone) and what that cost: alike for all of them.
+
+Speed counts from the first tenth of the events on, so that joining a group does not count. CPU per event is all CPU
+up to the last event, less what the same processes need to start without events: between two moments of a run it could
+not be told, because what is folded is not visible before it is written.
+"""
 
 import time
 from collections.abc import Sequence
@@ -13,6 +18,9 @@ POLL_S = 0.02
 STUCK_AFTER_S = 90.0
 SETTLE_S = 10.0
 WARM_UP = 0.1
+QUIET_WINDOW_S = 0.5
+QUIET_SHARE = 0.1
+QUIET_FOR_S = 1.0
 _LOOKED_AT = (0, 1, 3, 7, 15, 31, 63)
 
 
@@ -50,9 +58,7 @@ class Ladder:
         for (partition, place), applied in zip(asked, pipeline.execute(), strict=True):
             if applied == b"%d:%d" % (partition, self._ladders[partition][place].offset):
                 self._next[partition] = max(self._next[partition], place + 1)
-        return sum(
-            ladder[seen - 1].offset + 1 for ladder, seen in zip(self._ladders, self._next, strict=True) if seen
-        )
+        return sum(ladder[seen - 1].offset + 1 for ladder, seen in zip(self._ladders, self._next, strict=True) if seen)
 
 
 def watch(client: redis.Redis, workload: Workload, processes: Sequence[ContenderProcess]) -> tuple[Sample, Sample]:
@@ -76,14 +82,27 @@ def watch(client: redis.Redis, workload: Workload, processes: Sequence[Contender
         time.sleep(POLL_S)
 
 
+def cpu_until_quiet(processes: Sequence[ContenderProcess]) -> float:
+    """CPU seconds until the processes have been nearly idle for a second. Raises `Stuck`."""
+    ends = time.monotonic() + STUCK_AFTER_S
+    spent_s, quiet = 0.0, 0
+    while time.monotonic() < ends:
+        time.sleep(QUIET_WINDOW_S)
+        before_s, spent_s = spent_s, sum(process.cpu_s() for process in processes)
+        # The first window is never quiet: nothing was spent before it.
+        quiet = quiet + 1 if before_s and spent_s - before_s < QUIET_SHARE * QUIET_WINDOW_S * len(processes) else 0
+        if quiet * QUIET_WINDOW_S >= QUIET_FOR_S:
+            return spent_s
+    raise Stuck(f"not quiet without events after {STUCK_AFTER_S:.0f} s:\n{processes[0].end_of_log()}")
+
+
 def wrong_customers(client: redis.Redis, workload: Workload) -> int:
     """Customers whose state or last offset in Redis is not the offline fold's, or who should not be there."""
     pipeline = client.pipeline(transaction=False)
     for customer_id in workload.expected:
         pipeline.hmget(f"customer:{customer_id}", ["state", "applied"])
     wrong = sum(
-        tuple(found) != expected
-        for found, expected in zip(pipeline.execute(), workload.expected.values(), strict=True)
+        tuple(found) != expected for found, expected in zip(pipeline.execute(), workload.expected.values(), strict=True)
     )
     return wrong + max(0, client.dbsize() - len(workload.expected))
 
