@@ -187,6 +187,11 @@ class RedisFeatureStore:
         nodes = self._guarded(lambda: self._client.info("server", target_nodes=redis.RedisCluster.PRIMARIES))
         return ",".join(sorted(str(server["run_id"]) for server in nodes.values()))
 
+    def require_run(self, run_id: str) -> None:
+        """Raise `StoreUnavailable` when another Redis answers than the one with this id."""
+        if self.run_id() != run_id:
+            raise StoreUnavailable("Redis was restarted and may have come back without its latest writes")
+
     def read_states(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
         pipeline = self._guarded(lambda: self._client.pipeline(transaction=False))
         for customer_id in customer_ids:

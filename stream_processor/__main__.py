@@ -47,32 +47,38 @@ def _serve() -> int:
     own = settings.read(settings.StreamProcessorSettings)
     shop = settings.read(settings.ShopSettings)
     store = feature_store.from_settings(settings.read(settings.RedisSettings))
-    wait_for_neighbours(store, kafka.kafka_bootstrap_servers)
+    redis_run_id = wait_for_neighbours(store, kafka.kafka_bootstrap_servers)
     # States hold no cycles, so walking them is in vain, and costs a third of a busy worker's time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 1_000)
-    app = create_app(own, bootstrap_servers=kafka.kafka_bootstrap_servers, currency=shop.shop_currency, store=store)
+    app = create_app(
+        own,
+        bootstrap_servers=kafka.kafka_bootstrap_servers,
+        currency=shop.shop_currency,
+        store=store,
+        redis_run_id=redis_run_id,
+    )
     faust.Worker(
         app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False
     ).execute_from_commandline()
     return 0
 
 
-def wait_for_neighbours(store: RedisFeatureStore, bootstrap_servers: str) -> None:
-    """Return when Redis answers and the topics are there; says every two seconds what is missing.
+def wait_for_neighbours(store: RedisFeatureStore, bootstrap_servers: str) -> str:
+    """Return the run id of Redis when it answers and the topics are there; says every two seconds what is missing.
 
     Raises `WrongPartitions`: waiting does not mend that.
     """
     log = logs.get_logger(__name__)
     while True:
         try:
-            store.run_id()
+            redis_run_id = store.run_id()
             topics.check(bootstrap_servers)
         except (StoreUnavailable, KafkaError, TopicMissing) as error:
             log.warning("waiting", reason=str(error))
             time.sleep(WAIT_S)
         else:
-            return
+            return redis_run_id
 
 
 def _rebuild() -> int:

@@ -25,7 +25,7 @@ from stream_processor.metrics import Metrics
 from stream_processor.processor import BATCH_BYTES, Processor
 
 MAX_SILENCE_S: Final = 30.0
-CHECK_PARTITIONS_S: Final = 5.0
+WATCH_MEMBERSHIP_S: Final = 5.0
 EXIT_UNREADABLE: Final = 65
 EXIT_WRONG_TOPIC: Final = 78
 
@@ -33,9 +33,14 @@ log = get_logger(__name__)
 
 
 def create_app(
-    settings: StreamProcessorSettings, *, bootstrap_servers: str, currency: str, store: RedisFeatureStore
+    settings: StreamProcessorSettings,
+    *,
+    bootstrap_servers: str,
+    currency: str,
+    store: RedisFeatureStore,
+    redis_run_id: str,
 ) -> faust.App:
-    """The worker's app; nothing connects before it is started."""
+    """The worker's app; nothing connects before it is started. Any other Redis than `redis_run_id` ends it."""
     batch_driver.register()
     app = faust.App(
         settings.stream_group,
@@ -53,6 +58,8 @@ def create_app(
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=5000,
         consumer_group_instance_id=settings.stream_group_instance_id,
+        # Faust refuses an assignment made for another address, which a restart under the same name may have had.
+        canonical_url=f"http://{settings.stream_group_instance_id}",
         stream_buffer_maxsize=16,
         stream_wait_empty=False,
         web_enabled=True,
@@ -60,12 +67,17 @@ def create_app(
         web_port=settings.stream_web_port,
     )
     fold = Fold(store.read_states, topic=topics.EVENTS, currency=currency, max_customers=settings.stream_max_customers)
-    _add_agent(app, fold, store, bootstrap_servers, settings)
+    _add_agent(app, fold, store, redis_run_id, bootstrap_servers, settings)
     return app
 
 
 def _add_agent(
-    app: faust.App, fold: Fold, store: RedisFeatureStore, bootstrap_servers: str, settings: StreamProcessorSettings
+    app: faust.App,
+    fold: Fold,
+    store: RedisFeatureStore,
+    redis_run_id: str,
+    bootstrap_servers: str,
+    settings: StreamProcessorSettings,
 ) -> None:
     running: list[Processor] = []
 
@@ -95,15 +107,17 @@ def _add_agent(
             is_current=is_current,
             monotonic=time.monotonic,
             wall_ms=lambda: time.time_ns() // 1_000_000,
+            redis_run_id=redis_run_id,
             hold_acks_s=settings.stream_hold_acks_s,
             flush_interval_s=settings.stream_flush_interval_s,
         )
 
-    async def check_partitions() -> None:
+    async def watch_membership() -> None:
         while True:
-            await asyncio.sleep(CHECK_PARTITIONS_S)
-            count = app.consumer.topic_partitions(topics.EVENTS)
-            if count is not None and count != topics.PARTITIONS:
+            await asyncio.sleep(WATCH_MEMBERSHIP_S)
+            app.consumer.require_membership()
+            count = app.consumer.partitions_of(topics.EVENTS)
+            if count not in (None, topics.PARTITIONS):
                 raise WrongPartitions(topics.EVENTS, count)
 
     @app.agent(app.topic(topics.EVENTS, key_type=bytes, value_type=bytes), name="fold", concurrency=1)  # type: ignore[untyped-decorator]
@@ -111,7 +125,7 @@ def _add_agent(
         processor = create_processor()
         app.consumer.on_forget = processor.forget
         running[:] = [processor]
-        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), check_partitions())]
+        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), watch_membership())]
         try:
             async for event in stream.noack().events():
                 await _or_exit(processor.take(event))

@@ -21,6 +21,10 @@ EXIT_RESTART = 70
 log = structlog.get_logger(__name__)
 
 
+class MembershipLost(RuntimeError):
+    """The consumer is no longer part of its group, and does not know."""
+
+
 class Batch:
     """Records of one partition in the order of their offsets, as aiokafka fetched them; `timestamps` in epoch ms."""
 
@@ -108,6 +112,17 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are unt
     async def seek(self, partition: TP, offset: int) -> None:
         self._forget()
         await super().seek(partition, offset)
+
+    def require_membership(self) -> None:
+        """Raise `MembershipLost` when the task that keeps us in the group has ended: nobody would start it again."""
+        coordination = self._thread._consumer._coordinator._coordination_task
+        if coordination.done():
+            raise MembershipLost("the worker fell out of its consumer group; the log says why")
+
+    def partitions_of(self, topic: str) -> int | None:
+        """How many partitions the topic has now, if known; Faust's own answer is that of the last assignment."""
+        partitions = self._thread._consumer.partitions_for_topic(topic)
+        return len(partitions) if partitions else None
 
     def lag(self, written_to: Mapping[int, int]) -> dict[int, int]:
         """Events of each partition of ours that are not written, as far as the broker told of them.

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from churn import dead_letters, topics
 from churn.dead_letters import DeadLetter
-from churn.feature_store import RedisFeatureStore, StateWrite
+from churn.feature_store import Kept, RedisFeatureStore, StateWrite
 from churn.topics import WrongPartitions
 from stream_processor.batch_driver import Batch
 from stream_processor.dead_letter_limit import DeadLetterLimit
@@ -28,14 +28,11 @@ BEHIND_FROM_MS: Final = 1_000
 BEHIND_SLOWDOWN: Final = 10
 
 
-class RedisRestarted(RuntimeError):
-    """Another Redis answers than the one that took the writes; it may lack the latest of them."""
-
-
 class Processor:
     """Takes batches from the agent; `run` is the one task that writes, publishes and acknowledges.
 
-    `is_current` says whether a batch may still be folded; `monotonic` gives seconds, `wall_ms` epoch milliseconds.
+    `is_current` says whether a batch may still be folded; `monotonic` gives seconds, `wall_ms` epoch milliseconds;
+    `redis_run_id` names the Redis that answered when the worker started.
     """
 
     def __init__(
@@ -49,6 +46,7 @@ class Processor:
         is_current: Callable[[Batch], bool],
         monotonic: Callable[[], float],
         wall_ms: Callable[[], int],
+        redis_run_id: str,
         hold_acks_s: float,
         flush_interval_s: float,
     ) -> None:
@@ -62,7 +60,7 @@ class Processor:
         self._wall_ms = wall_ms
         self._hold_acks_s = hold_acks_s
         self._flush_interval_s = flush_interval_s
-        self._redis_run_id = ""
+        self._redis_run_id = redis_run_id
         self._folded: list[Any] = []
         self._held: deque[tuple[float, Any]] = deque()
         self._unwritten_events = 0
@@ -84,7 +82,7 @@ class Processor:
         decoded = fold.decode(partition, batch.records)
         # Again until none is missing: while some are read, a flush may let go of others.
         while unknown := fold.unknown(decoded):
-            found = await asyncio.to_thread(fold.read, unknown)
+            found = await asyncio.to_thread(self._read, unknown)
             if not self._is_current(batch):
                 return
             fold.learn(unknown, found, partition)
@@ -107,7 +105,6 @@ class Processor:
         """Write, publish and acknowledge until cancelled. Raises whatever goes wrong; nothing is acknowledged then."""
         try:
             await self._producer.start()
-            self._redis_run_id = await asyncio.to_thread(self._store.run_id)
             while True:
                 await self._wait_until_due()
                 await self.flush()
@@ -140,12 +137,17 @@ class Processor:
         if folded or not any(self._metrics.lag_of().values()):
             self.last_progress_s = now
 
+    def _read(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
+        """Their states, but not of a Redis that may have lost what we wrote: folding on from those would hide it."""
+        found = self._fold.read(customer_ids)
+        self._store.require_run(self._redis_run_id)
+        return found
+
     def _write(self, writes: Sequence[StateWrite]) -> None:
         if writes:
             with self._metrics.redis_round_trip_s.time():
                 self._store.write_states(writes)
-        if self._store.run_id() != self._redis_run_id:
-            raise RedisRestarted("Redis was restarted and may have come back older")
+        self._store.require_run(self._redis_run_id)
 
     async def _publish_states(self, writes: Sequence[StateWrite]) -> None:
         by_partition: dict[int, list[tuple[bytes, bytes]]] = {}

@@ -56,10 +56,12 @@ class Rebuild:
         self._on_folded = on_folded
         self._on_switched = on_switched
         self._fold = Fold(shadow.read_states, topic=topics.EVENTS, currency=currency, max_customers=max_customers)
+        self._redis_run_id = ""
         self._partitions = [TopicPartition(topics.EVENTS, number) for number in range(topics.PARTITIONS)]
 
     def run(self) -> Rebuilt:
         """Discard what an earlier rebuild left, fold everything, switch everybody."""
+        self._redis_run_id = self._live.run_id()
         for customer_ids in _in_parts(self._live.shadow_ids()):
             self._live.discard_shadows(customer_ids)
         consumer: Any = KafkaConsumer(
@@ -101,7 +103,9 @@ class Rebuild:
         if only is not None:
             decoded = [(message, event) for message, event in decoded if event.customer_id in only]
         unknown = self._fold.unknown(decoded)
-        self._fold.learn(unknown, self._fold.read(unknown), partition)
+        found = self._fold.read(unknown)
+        self._live.require_run(self._redis_run_id)
+        self._fold.learn(unknown, found, partition)
         self._fold.apply(partition, decoded)
 
     def _write(self) -> None:
@@ -130,6 +134,7 @@ class Rebuild:
     def _switch(self, customer_ids: Sequence[str], producer: Any) -> list[str]:
         """Switch and publish these; returns those whose live state is ahead of their shadow."""
         shadows = self._shadow.read_states(customer_ids)
+        self._live.require_run(self._redis_run_id)
         done = self._live.switch(customer_ids, self._number)
         for customer_id, is_done in zip(customer_ids, done, strict=True):
             if is_done:

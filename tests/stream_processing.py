@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
 from kafka.partitioner import murmur2
 
 from churn import state, topics
 from churn.events import Event, InvalidEvent, decode, encode
 from churn.features import replay
 from stack.kafka_offsets import lag
+from stack.stack import Stack
 from stack.waiting import wait_until
 
 NOW = datetime.now(UTC)
@@ -205,3 +207,21 @@ def wait_until_done(address: str, group: str, *names: str, timeout_s: float = 40
     """Return when the group has committed everything in these topics."""
     is_done = wait_until(lambda: lag(address, group, *names) == 0, timeout_s, poll_s=0.5)
     assert is_done, f"{group} is still {lag(address, group, *names)} messages behind after {timeout_s:g} s"
+
+
+def empty(stack: Stack) -> None:
+    """Start what the test before may have left dead or frozen, and remove all topics and customers."""
+    for server in (stack.redis, stack.kafka):
+        if server.is_running:
+            server.resume()
+        server.start()
+    client = redis.Redis.from_url(stack.redis.url)
+    client.config_set("maxmemory", 0)
+    client.flushall()
+    client.close()
+    admin = KafkaAdminClient(bootstrap_servers=stack.kafka.address)
+    left = {spec.name for spec in topics.ALL} & set(admin.list_topics())
+    if left:
+        admin.delete_topics(sorted(left))
+    admin.close()
+    topics.create(stack.kafka.address)

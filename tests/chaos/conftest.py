@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis
-from kafka.admin import KafkaAdminClient
 
-from churn import topics
 from stack.stack import Stack
 
-from ..stream_processing import Message, some_events
+from ..stream_processing import Message, empty, some_events
 from .scenario import Scenario
 
 EVENTS = 200_000
@@ -35,9 +32,7 @@ def messages() -> list[Message]:
 
 
 @pytest.fixture
-def start_scenario(
-    chaos_stack: Stack, messages: list[Message], tmp_path: Path
-) -> Iterator[Callable[..., Scenario]]:
+def start_scenario(chaos_stack: Stack, messages: list[Message], tmp_path: Path) -> Iterator[Callable[..., Scenario]]:
     """Begins a scenario on emptied servers; everything that it started ends with the test."""
     begun: list[Scenario] = []
 
@@ -54,21 +49,3 @@ def start_scenario(
 @pytest.fixture
 def scenario(start_scenario: Callable[..., Scenario]) -> Scenario:
     return start_scenario()
-
-
-def empty(stack: Stack) -> None:
-    """Start what the test before may have left dead or frozen, and remove all topics and customers."""
-    for server in (stack.redis, stack.kafka):
-        if server.is_running:
-            server.resume()
-        server.start()
-    client = redis.Redis.from_url(stack.redis.url)
-    client.config_set("maxmemory", 0)
-    client.flushall()
-    client.close()
-    admin = KafkaAdminClient(bootstrap_servers=stack.kafka.address)
-    left = {spec.name for spec in topics.ALL} & set(admin.list_topics())
-    if left:
-        admin.delete_topics(sorted(left))
-    admin.close()
-    topics.create(stack.kafka.address)

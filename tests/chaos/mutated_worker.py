@@ -8,5 +8,4 @@ acked_first  a batch is acknowledged when it is folded, before Redis has it
 stock_take   Faust's own `take_events` in place of the batch driver and the acknowledgements by hand
 """
 
-
 MUTATION = "MUTATION"
