@@ -66,7 +66,7 @@ def run(contender: Contender, arena: Arena, startup_s: float) -> Run:
     processes = start(contender, arena.directory, arena.servers, workload.topic)
     try:
         began, ended = watch.watch(arena.client, workload, processes)
-        memory = sum(process.peak_mib() for process in processes)
+        memory = sum(process.memory_mib() for process in processes)
         watch.settle(arena.client, workload)
         for process in processes:
             process.stop()

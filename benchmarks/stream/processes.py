@@ -36,9 +36,9 @@ class ContenderProcess:
         fields = self._proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
-    def peak_mib(self) -> float:
-        """The most memory that it held."""
-        line = next(line for line in self._proc("status").splitlines() if line.startswith("VmHWM:"))
+    def memory_mib(self, which: str = "VmHWM") -> float:
+        """`VmHWM`: the most memory that it held; `VmRSS`: what it holds now."""
+        line = next(line for line in self._proc("status").splitlines() if line.startswith(f"{which}:"))
         return int(line.split()[1]) / 1024
 
     def stop(self) -> None:
