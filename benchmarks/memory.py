@@ -59,7 +59,7 @@ def measure(directory: Path, servers: Servers, client: redis.Redis, workload: Wo
     customers = len(workload.expected)
     of_all = (client.info("memory")["used_memory"] - before_bytes) / customers
     step = max(1, customers // SAMPLED)
-    usage = [client.memory_usage(f"customer:{who}") for who in list(workload.expected)[::step]]
+    usage = [client.memory_usage(f"customer:{who}") or 0 for who in list(workload.expected)[::step]]
     packed = [len(state) for state, _ in workload.expected.values()]
     wrong = watch.wrong_customers(client, workload)
     lines = [
