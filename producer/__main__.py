@@ -65,6 +65,9 @@ def _simulate(options: argparse.Namespace, stop: Stop) -> int:
         try:
             said = _past(options, stop, simulation, send)
         except simulate.Stopped:
+            is_partial = options.output is not None and options.output.exists()
+            left = f"; what lies in {options.output} is only a part: remove it" if is_partial else ""
+            print(f"producer: stopped before the history was complete{left}", file=sys.stderr)
             return _exit_code(stop)
         if options.live and not stop.is_asked():
             _live(options, stop, simulation, send)

@@ -30,7 +30,7 @@ from producer.tables import Names
 
 SHARD: Final = 1_000
 HORIZON_DAYS: Final = 91  # the clock goes on so far after the end: what comes is asked for 90 days
-PARALLEL_FROM_EVENTS: Final = 1_000_000  # below this, starting the processes takes longer
+PARALLEL_FROM_EVENTS: Final = 2_000_000  # below this, starting processes takes longer than they save
 LIVE_EVENTS: Final = 5_000  # about so many are made at once
 ROWS_AT_ONCE: Final = 20_000
 _POPULATION, _CATALOGUE, _CUSTOMERS, _FAULTS, _LIVE = range(5)

@@ -17,10 +17,10 @@ from pyarrow import dataset, parquet
 
 from churn import history, truth
 from churn.events import epoch_ms
-from churn.purchase_process import Floats, Histories, expected, fit
+from churn.purchase_process import Floats, Histories, expected, fit, p_alive
 from producer import history_files
 from producer.calibration import TOP
-from producer.season import CAMPAIGNS, DAY_MS, HOUR_MS, UPLIFT
+from producer.season import CAMPAIGNS, DAY_MS, HOUR_MS
 from producer.simulator import Plan, Simulation
 
 UNTIL = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,8 +36,8 @@ class Shop(NamedTuple):
     said: dict[str, Any]
     customers: dict[str, NDArray[Any]]
     truth: truth.Truth
-    begin: Floats  # operational days of each customer's first visit, and of the end of their life here
-    end: Floats
+    begin_ms: NDArray[np.int64]  # of each customer's life here: the first visit, and the last one or the end
+    end_ms: NDArray[np.int64]
 
     @property
     def visits(self) -> truth.Lived:
@@ -55,9 +55,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     customers = {name: np.array(table[name].to_pylist()) for name in table.column_names}
     last = np.cumsum(np.bincount(told.lived.customer)) - 1
     first = np.append(0, last[:-1] + 1)
-    until = np.array([np.interp(epoch_ms(UNTIL), told.lived.edges_ms, days) for days in told.lived.days])
-    end = np.where(customers["is_alive"], until[told.lived.arm], told.lived.visit_days[last])
-    return Shop(directory, said, customers, told, told.lived.visit_days[first], end)
+    end_ms = np.where(customers["is_alive"], epoch_ms(UNTIL), told.lived.at_ms[last])
+    return Shop(directory, said, customers, told, told.lived.at_ms[first], end_ms)
 
 
 def read(shop: Shop, folder: str) -> Any:
@@ -68,15 +67,41 @@ def ms(moment: str) -> int:
     return epoch_ms(datetime.fromisoformat(moment))
 
 
-def exposure(shop: Shop, edges_ms: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Floats:
-    """Expected visits after the first one between neighbouring edges, of the chosen customers, by their own clocks."""
+def exposure(
+    shop: Shop,
+    edges_ms: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
+    clock_of: Callable[[int], int] = lambda arm: arm,
+) -> Floats:
+    """Expected visits after the first one between neighbouring edges, of the chosen customers, by their own clocks.
+
+    `clock_of` an arm names another clock instead: what would have been without campaigns, say.
+    """
     total = np.zeros(len(edges_ms) - 1)
-    for arm, days in enumerate(shop.visits.days):
-        who = chosen & (shop.visits.arm == arm)
-        at = np.interp(edges_ms, shop.visits.edges_ms, days)[:, None]
-        lived = np.clip(at, shop.begin[who], shop.end[who])
-        total += np.diff(lived, axis=0) @ shop.customers["visit_rate"][who]
+    for arm in range(len(shop.visits.days)):
+        who, days = chosen & (shop.visits.arm == arm), shop.visits.days[clock_of(arm)]
+        spans = (edges_ms, shop.begin_ms[who], shop.end_ms[who])
+        at, begin, end = (np.interp(moments, shop.visits.edges_ms, days) for moments in spans)
+        total += np.diff(np.clip(at[:, None], begin, end), axis=0) @ shop.customers["visit_rate"][who]
     return total
+
+
+def without_campaigns(arm: int) -> int:
+    return arm % 2 + 2
+
+
+def without_treatment(arm: int) -> int:
+    return arm - arm % 2
+
+
+def histories_of_visits(shop: Shop) -> Histories:
+    """Repeat visits by the end, in operational days."""
+    count, lived = np.bincount(shop.visits.customer), shop.visits
+    last = np.cumsum(count) - 1
+    first = np.append(0, last[:-1] + 1)
+    now = np.array([np.interp(epoch_ms(UNTIL), lived.edges_ms, days) for days in lived.days])[lived.arm]
+    begin = lived.visit_days[first]
+    return Histories.of(count - 1, lived.visit_days[last] - begin, now - begin)
 
 
 def returns(shop: Shop, edges_ms: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -100,10 +125,9 @@ def assert_near(found: Any, wanted: Any, variance: Any) -> None:
 
 
 def test_there_are_as_many_visits_as_the_process_has_in_the_mean(shop: Shop) -> None:
-    ages = np.array([np.interp(epoch_ms(UNTIL), shop.visits.edges_ms, days) for days in shop.visits.days])
-    wanted = expected(shop.truth.visits, ages[shop.visits.arm] - shop.begin)
-    found = np.bincount(shop.visits.customer) - 1
-    assert_near(found.sum(), wanted.sum(), len(found) * found.var())
+    seen = histories_of_visits(shop)
+    wanted = expected(shop.truth.visits, seen.ages)
+    assert_near(seen.counts.sum(), wanted.sum(), len(wanted) * seen.counts.var())
 
 
 def test_orders_per_customer_and_the_repeat_rate_follow_from_visits_and_conversion(shop: Shop) -> None:
@@ -150,13 +174,10 @@ def test_the_best_buyers_bring_the_wanted_share_of_revenue(share: float) -> None
 
 def test_a_refitted_process_recovers_the_mean_purchases(shop: Shop) -> None:
     """On all visits in operational time, and on the orders alone as a shop has them: in days, from the first one on."""
-    count = np.bincount(shop.visits.customer)
-    last = shop.visits.visit_days[np.cumsum(count) - 1]
-    now = np.array([np.interp(epoch_ms(UNTIL), shop.visits.edges_ms, days) for days in shop.visits.days])
-    ages = now[shop.visits.arm] - shop.begin
-    fitted = fit(Histories.of(count - 1, last - shop.begin, ages))
-    assert expected(fitted, ages).mean() == pytest.approx(expected(shop.truth.visits, ages).mean(), rel=0.05)
-    assert fitted.r / fitted.alpha == pytest.approx(shop.truth.visits.r / shop.truth.visits.alpha, rel=0.1)
+    visits, drawn = histories_of_visits(shop), shop.truth.visits
+    fitted = fit(visits)
+    assert expected(fitted, visits.ages).mean() == pytest.approx(expected(drawn, visits.ages).mean(), rel=0.05)
+    assert fitted.r / fitted.alpha == pytest.approx(drawn.r / drawn.alpha, rel=0.1)
     seen = histories_of_orders(shop, UNTIL)
     assert expected(fit(seen), seen.ages).mean() == pytest.approx(seen.counts.mean(), rel=0.05)
 
@@ -184,6 +205,17 @@ def test_who_leaves_more_easily_has_left_more_often(shop: Shop) -> None:
     assert np.corrcoef(np.arange(10), left)[0, 1] > 0.95
 
 
+def test_who_is_there_at_the_end_is_as_likely_there_as_the_process_says(shop: Shop) -> None:
+    p = p_alive(shop.truth.visits, histories_of_visits(shop))
+    assert_calibrated(p, shop.customers["is_alive"])
+
+
+def assert_calibrated(p: Floats, happened: NDArray[np.bool_]) -> None:
+    """In every tenth of the predictions, and in all of them, as many as predicted."""
+    for part in (*np.array_split(np.argsort(p), 10), np.arange(len(p))):
+        assert_near(happened[part].sum(), p[part].sum(), (p[part] * (1 - p[part])).sum())
+
+
 def test_who_is_silent_since_an_order_is_less_likely_there(shop: Shop) -> None:
     """The other half of churn: the realised 90 days without an order grow with the chance to leave as well."""
     oracle = shop.truth.oracle(UNTIL - timedelta(days=90))
@@ -199,10 +231,7 @@ def test_who_is_silent_since_an_order_is_less_likely_there(shop: Shop) -> None:
 @pytest.mark.parametrize("days_before", [90, 180])
 def test_the_oracle_is_calibrated(shop: Shop, days_before: int) -> None:
     oracle = shop.truth.oracle(UNTIL - timedelta(days=days_before))
-    p, is_gone = oracle.p_no_order[oracle.is_buyer], ~oracle.has_ordered[oracle.is_buyer]
-    for part in np.array_split(np.argsort(p), 10):
-        assert_near(is_gone[part].sum(), p[part].sum(), (p[part] * (1 - p[part])).sum())
-    assert_near(is_gone.sum(), p.sum(), (p * (1 - p)).sum())
+    assert_calibrated(oracle.p_no_order[oracle.is_buyer], ~oracle.has_ordered[oracle.is_buyer])
 
 
 def test_the_written_oracle_is_the_computed_one(shop: Shop) -> None:
@@ -251,14 +280,14 @@ def test_campaigns_lift_the_visits_of_all_but_the_holdout(shop: Shop) -> None:
     for campaign in shop.said["campaigns"]:
         assert campaign["lift"] == lifts[campaign["name"].rsplit("-", 1)[0]]
         edges = np.array([ms(campaign["from"]), ms(campaign["until"])])
-        for chosen in (is_held_out, ~is_held_out):
-            exposed = exposure(shop, edges, chosen)[0]
-            assert_near(returns(shop, edges, chosen)[0], exposed, exposed)
-        found += returns(shop, edges, ~is_held_out)[0]
-        wanted += exposure(shop, edges, ~is_held_out)[0]
-        without += exposure(shop, edges, ~is_held_out)[0] / (1 + campaign["lift"])
-    assert found / without - 1 == pytest.approx(wanted / without - 1, abs=LIMIT * np.sqrt(found) / without)
-    assert found / without - 1 > LIMIT * np.sqrt(found) / without  # a lift of 0 would be told apart
+        unlifted = exposure(shop, edges, is_held_out, without_campaigns)[0]
+        assert_near(returns(shop, edges, is_held_out)[0], unlifted, unlifted)
+        unlifted = exposure(shop, edges, ~is_held_out, without_campaigns)[0]
+        lifted = unlifted * (1 + campaign["lift"])
+        assert_near(returns(shop, edges, ~is_held_out)[0], lifted, lifted)
+        found, without, wanted = found + returns(shop, edges, ~is_held_out)[0], without + unlifted, wanted + lifted
+    assert_near(found, wanted, wanted)
+    assert found - without > 2 * LIMIT * np.sqrt(wanted)  # a lift of 0 would be told apart
 
 
 def test_campaigns_are_named_on_the_visits_that_they_brought(shop: Shop) -> None:
@@ -280,10 +309,11 @@ def test_the_treatment_brings_back_as_many_more_as_written(shop: Shop) -> None:
     assert_near(is_treated.sum(), PLAN.num_customers / 2, PLAN.num_customers / 4)  # sample ratio
     edges = np.array([ms(experiment["from"]), ms(experiment["until"])])
     found = returns(shop, edges, is_treated)[0]
-    without = exposure(shop, edges, is_treated)[0] / (1 + UPLIFT)
-    assert found / without - 1 == pytest.approx(experiment["uplift"], abs=LIMIT * np.sqrt(found) / without)
-    assert found / without - 1 > LIMIT * np.sqrt(found) / without
-    control = exposure(shop, edges, ~is_treated)[0]
+    without = exposure(shop, edges, is_treated, without_treatment)[0]
+    wanted = without * (1 + experiment["uplift"])
+    assert_near(found, wanted, wanted)
+    assert found - without > LIMIT * np.sqrt(wanted)  # an uplift of 0 would be told apart
+    control = exposure(shop, edges, ~is_treated, without_treatment)[0]
     assert_near(returns(shop, edges, ~is_treated)[0], control, control)
 
 

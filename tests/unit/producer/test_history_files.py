@@ -10,7 +10,7 @@ from pyarrow import csv, dataset, parquet
 
 from churn import history, truth
 from churn.history import HistoryExists
-from producer import history_files, simulator
+from producer import history_files, simulate, simulator
 from producer.faults import Faults
 from producer.files import open_rows
 from producer.simulator import Plan, Simulation
@@ -111,3 +111,22 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "something").touch()
     with pytest.raises(HistoryExists, match="not empty"):
         written(tmp_path)
+
+
+def test_what_came_out_is_told_in_a_table() -> None:
+    lived = Simulation(PLAN).tables()
+    said = dict(line.rsplit(maxsplit=1) for line in simulate.described(lived).splitlines() if "of these" not in line)
+    assert said["customers"] == "1,100"
+    assert said["events"] == f"{lived.events.num_rows:,}"
+    assert said["orders"] == f"{lived.orders.num_rows:,}"
+    assert said["faulty events"] == f"{lived.record.num_rows:,}"
+    assert float(said["revenue"].replace(",", "")) == pytest.approx(lived.orders["net"].to_numpy().sum())
+
+
+@pytest.mark.parametrize(("customers", "events", "days"), [(1, 3, 1), (3, 9, 1), (40, 20_000, 2), (5, 15, 4_000)])
+def test_the_smallest_and_the_oddest_shops_can_be_written(
+    tmp_path: Path, customers: int, events: int, days: int
+) -> None:
+    directory = written(tmp_path / "odd", Plan(customers, events, days, 1, UNTIL))
+    assert history.read(directory).num_rows >= customers
+    assert len(truth.read(directory).oracle(UNTIL).p_no_order) == customers

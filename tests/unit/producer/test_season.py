@@ -50,6 +50,24 @@ def test_a_peak_has_twice_the_days_of_the_week_before() -> None:
     assert days(2, peak, peak + week) / days(2, peak - week, peak) == pytest.approx(2.0, rel=0.02)
 
 
+def test_weekdays_and_hours_have_the_proportions_that_are_written() -> None:
+    monday, day = datetime(2025, 8, 4, tzinfo=UTC), timedelta(days=1)
+    found = [days(2, monday + day * number, monday + day * (number + 1)) for number in range(7)]
+    np.testing.assert_allclose(np.array(found) / found[0], np.array(season.WEEKDAYS) / season.WEEKDAYS[0], rtol=0.02)
+    hour = timedelta(hours=1)
+    found = [days(2, monday + hour * number, monday + hour * (number + 1)) for number in range(24)]
+    np.testing.assert_allclose(np.array(found) / found[0], np.array(season.HOURS) / season.HOURS[0], rtol=0.001)
+
+
+def test_the_year_has_its_high_season() -> None:
+    def week(month: int) -> float:
+        begin = datetime(2025, month, 2, tzinfo=UTC)
+        return days(2, begin, begin + timedelta(days=7))
+
+    swing = season.YEARLY_SWING
+    assert week(12) / week(6) == pytest.approx((1 + swing) / (1 - swing), rel=0.02)
+
+
 def test_windows_are_whole_days_of_any_year() -> None:
     campaign = season.CAMPAIGNS[0]
     moments = [datetime(year, 1, day, hour, tzinfo=UTC) for year in (2024, 2031) for day, hour in ((8, 0), (14, 23))]
