@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, StandardScaler, TargetEncoder
 
@@ -50,7 +51,7 @@ class Recipe(NamedTuple):
 
 
 # What purchase-process models (Fader, Hardie & Lee 2005) know of a customer. The penalty on these is a 25th of that on
-# the rest, so that windows and sessions have to earn their part; it made no choice of the penalty worse.
+# the rest, so that windows and sessions have to earn their part.
 RHYTHM: Final = (
     "recency_days",
     "frequency",
@@ -95,7 +96,7 @@ def _columns(kind: Kind, places: Sequence[int]) -> ColumnTransformer:
     is_linear = kind in (Kind.LINEAR, Kind.BINNED)
     parts: list[tuple[str, Any, list[int]]] = [
         ("few", _scaled(_one_hot(), is_linear), few),
-        ("many", _scaled(TargetEncoder(target_type="binary", random_state=SEED), is_linear), many),
+        ("many", _scaled(_mean_outcome(), is_linear), many),
     ]
     if is_linear:
         rhythm = [place for place in numbers if names[place] in RHYTHM]
@@ -115,6 +116,10 @@ def _one_hot() -> OneHotEncoder:
     return OneHotEncoder(
         handle_unknown="infrequent_if_exist", min_frequency=0.01, max_categories=9, sparse_output=False
     )
+
+
+def _mean_outcome() -> TargetEncoder:
+    return TargetEncoder(target_type="binary", cv=StratifiedKFold(5, shuffle=True, random_state=SEED))
 
 
 def _scaled(encoder: Any, is_linear: bool) -> Any:
