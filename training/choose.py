@@ -1,4 +1,4 @@
-"""Choices made without the test: which penalty, shape and balance, by validation on later customers than were learned from.
+"""Choices made without the test: which penalty, shape and balance, by validation on later moments.
 
 Risks are judged after the sigmoid that fits them best, as every model is calibrated afterwards: what is compared is
 what calibration cannot mend.

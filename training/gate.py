@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from training.evaluate import Floats, Labels, Replicates, bootstrap, interval, metrics
+from churn.model import Floats
+from training.evaluate import Labels, Replicates, bootstrap, interval, metrics
 
 CANDIDATE: Final = "candidate"
 RECENCY: Final = "recency alone"
@@ -62,9 +63,7 @@ def judge(labels: Labels, risks: Mapping[str, Floats], *, seed: int = _SEED) -> 
     return Verdict(tuple(reasons), tuple(differences))
 
 
-def _difference(
-    other: str, points: Mapping[str, Mapping[str, float]], draws: Mapping[str, Replicates]
-) -> Difference:
+def _difference(other: str, points: Mapping[str, Mapping[str, float]], draws: Mapping[str, Replicates]) -> Difference:
     return Difference(
         other,
         points[CANDIDATE]["pr_auc"] - points[other]["pr_auc"],

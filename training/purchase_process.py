@@ -1,7 +1,7 @@
 """The reference without features: P(no order in 90 days) of the MBG/NBD purchase process, fitted to the same customers.
 
-Batislam, Denizel & Filiztekin (2007): while active a customer orders at a rate from Gamma(r, alpha), and after the first
-order and every later one leaves for good with a chance from Beta(a, b).
+Batislam, Denizel & Filiztekin (2007): while active a customer orders at a rate from Gamma(r, alpha), and after each
+order leaves for good with a chance from Beta(a, b).
 """
 
 from typing import NamedTuple

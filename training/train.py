@@ -112,7 +112,7 @@ def learn_from(
     built: Dataset, chosen: Split, facts: Facts, *, on_tried: Callable[[], object] = lambda: None
 ) -> Trained:
     """Choose, fit, calibrate and test on samples that are there already. Raises `TooFewOutcomes`."""
-    learn, calibrate, test = _parts(built.samples, chosen)
+    learn, calibrate, test = parts(built.samples, chosen)
     require_both_outcomes("test", test)
     require_both_outcomes("train", learn)
     if calibrate is not None:
@@ -191,7 +191,7 @@ def _shortfall(population: Population) -> str:
     )
 
 
-def _parts(samples: Samples, chosen: Split) -> tuple[Samples, Samples | None, Samples]:
+def parts(samples: Samples, chosen: Split) -> tuple[Samples, Samples | None, Samples]:
     """To learn from, to calibrate on (None: across folds of the former), to test on."""
     learn, test = samples.at(*chosen.train), samples.at(chosen.test)
     if chosen.kind is Kind.CUSTOMERS:
