@@ -1,8 +1,8 @@
 """The contract of training and scorer: what a churn model is, how it scores and explains, how it lies on disk.
 
 A model is a scikit-learn pipeline that ends in a logistic regression or prepares the columns of gradient-boosted trees,
-and one sigmoid that calibrates its margin on later data. The pipeline is kept as a skops file and the trees as LightGBM's
-own text, neither of which can hold code, beside a JSON file that says everything else.
+and one sigmoid that calibrates its margin on later data. The pipeline is kept as a skops file and the trees as text of
+LightGBM's own, neither of which can hold code, beside a JSON file that says everything else.
 
 ModelError
 ├── ModelMissing    nothing was trained yet

@@ -117,17 +117,11 @@ def _letter_properties() -> Properties:
 
 
 def _model_properties() -> Properties:
-    said = {
-        "@timestamp": _DATE,
-        "model_version": _KEYWORD,
-        "model": _KEYWORD,
-        "reasons": _UNBOUNDED,
-        "customers": _LONG,
-    }
+    said: Properties = {"@timestamp": _DATE, "model_version": _KEYWORD, "model": _KEYWORD, "customers": _LONG}
+    outcome: Properties = {"is_champion": _FLAG, "went_live": _FLAG, "reasons": _UNBOUNDED}
     numbers = ("base_rate", "roc_auc", "pr_auc", "lift_at_10", "brier", "brier_skill", "ece")
     bounds = [f"{name}_{end}" for name in ("roc_auc", "pr_auc", "lift_at_10", "brier") for end in ("low", "high")]
-    flags = {"is_champion": _FLAG, "went_live": _FLAG}
-    return said | flags | dict.fromkeys((*numbers, *bounds), _DOUBLE)
+    return said | outcome | dict.fromkeys((*numbers, *bounds), _DOUBLE)
 
 
 ALL: Final = (

@@ -91,12 +91,12 @@ def calibration_words(trained: Trained) -> tuple[str, ...]:
     direction = "fewer" if found.shift < 1 else "more"
     level = (
         f"The level: {abs(1 - found.shift):.0%} {direction} customers churned than the risks said ({labels.mean():.1%} "
-        f"instead of {risk.mean():.1%}). The churn rate moves with the season, and a model knows it only up to the date "
-        "that it was calibrated on."
+        f"instead of {risk.mean():.1%}). The churn rate moves with the season, and a model knows it only up to the "
+        "date that it was calibrated on."
     )
     shape = (
-        f"The shape: with every risk multiplied by {found.shift:.3f}, which takes that shift out, {found.shape_ece:.3f} "
-        f"is left ({found.odds_ece:.3f} where all log-odds are moved alike instead)."
+        f"The shape: with every risk multiplied by {found.shift:.3f}, which takes that shift out, "
+        f"{found.shape_ece:.3f} is left ({found.odds_ece:.3f} where all log-odds are moved alike instead)."
     )
     return (f"Risks and outcomes lie {found.ece:.3f} apart on average (ECE, ten bins of equal count).", level, shape)
 
