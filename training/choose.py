@@ -4,7 +4,7 @@ Risks are judged after the sigmoid that fits them best, as every model is calibr
 what calibration cannot mend.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -56,6 +56,7 @@ FOREST: Final = "random forest"
 TREES: Final = "LightGBM"
 # A forest's margin has no exact parts, so its risk could not be explained to the last digit.
 EXPLAINABLE: Final = (LR_RFM, LR_ALL, TREES)
+FAMILIES: Final = (RECENCY, LR_RFM, LR_ALL, FOREST, TREES)
 
 Fold = tuple[Samples, Samples]
 
@@ -81,8 +82,10 @@ def folds(samples: Samples) -> tuple[list[Fold], str]:
     return [(_rows(samples, one), _rows(samples, other)) for one, other in parts], f"{MAX_FOLDS} groups of customers"
 
 
-def choose(samples: Samples, on_done: Callable[[], object] = lambda: None) -> Choice:
-    """Choose within each family of models by the folds of `samples`; `on_done` is told of every recipe tried."""
+def choose(
+    samples: Samples, families: Collection[str] = FAMILIES, on_done: Callable[[], object] = lambda: None
+) -> Choice:
+    """Choose within each of the families by the folds of `samples`; `on_done` is told of every recipe tried."""
     pairs, validation = folds(samples)
     pairs = [(_at_most(one), _at_most(other)) for one, other in pairs]
     tried: list[Tried] = []
@@ -93,24 +96,29 @@ def choose(samples: Samples, on_done: Callable[[], object] = lambda: None) -> Ch
             on_done()
         return min((each for each in tried if each.family == family), key=lambda each: each.brier).recipe
 
-    linear = best(LR_ALL, [Recipe(Kind.LINEAR, penalty) for penalty in PENALTIES])
-    linear = best(LR_ALL, [linear._replace(kind=Kind.BINNED), *_balanced(linear)])
-    trees = best(TREES, [Recipe(Kind.TREES, leaves) for leaves in LEAVES])
-    recipes = {
-        RECENCY: best(RECENCY, [RECENCY_ONLY]),
-        LR_RFM: best(LR_RFM, [RFM]),
-        LR_ALL: linear,
-        FOREST: best(FOREST, [Recipe(Kind.FOREST, FOREST_LEAF)]),
-        TREES: best(TREES, _balanced(trees)),
-    }
+    recipes = {}
+    for family in families:
+        found = best(family, _FIRST[family])
+        recipes[family] = best(family, _then(family, found)) if _then(family, found) else found
     return Choice(recipes, tried, validation)
 
 
-RECIPES_TRIED: Final = len(PENALTIES) + 3 + len(LEAVES) + 2 + 3
+_FIRST: Final = {
+    RECENCY: [RECENCY_ONLY],
+    LR_RFM: [RFM],
+    LR_ALL: [Recipe(Kind.LINEAR, penalty) for penalty in PENALTIES],
+    FOREST: [Recipe(Kind.FOREST, FOREST_LEAF)],
+    TREES: [Recipe(Kind.TREES, leaves) for leaves in LEAVES],
+}
 
 
-def _balanced(recipe: Recipe) -> list[Recipe]:
-    return [recipe._replace(balance=balance) for balance in (Balance.WEIGHTS, Balance.RESAMPLED)]
+def _then(family: str, found: Recipe) -> list[Recipe]:
+    """What is tried of a family after its best strength is known."""
+    balanced = [found._replace(balance=balance) for balance in (Balance.WEIGHTS, Balance.RESAMPLED)]
+    return {LR_ALL: [found._replace(kind=Kind.BINNED), *balanced], TREES: balanced}.get(family, [])
+
+
+RECIPES_TRIED: Final = sum(len(first) + len(_then(family, first[0])) for family, first in _FIRST.items())
 
 
 def _try(family: str, recipe: Recipe, pairs: list[Fold]) -> Tried:

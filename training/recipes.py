@@ -50,22 +50,10 @@ class Recipe(NamedTuple):
         return f"{self.kind}, {word} {self.strength:g}, {self.balance}"
 
 
-# What purchase-process models (Fader, Hardie & Lee 2005) know of a customer. The penalty on these is a 25th of that on
-# the rest, so that windows and sessions have to earn their part.
-RHYTHM: Final = (
-    "recency_days",
-    "frequency",
-    "monetary",
-    "age_days",
-    "repeat_purchase_days",
-    "last_purchase_age_days",
-    "overdue_ratio",
-    "order_gap_mean_days",
-    "average_order_value",
-    "orders_90d",
-    "orders_30d",
-)
-RHYTHM_WEIGHT: Final = 5.0
+# What is known to matter before any data are seen. The penalty on these is a 25th of that on the rest, so that windows
+# of one thing do not share its part out among them, or stand against each other and make odd reasons.
+CORE: Final = ("recency_days", "frequency", "monetary")
+CORE_WEIGHT: Final = 5.0
 # Few levels: one column each. Many levels: one column with the level's mean outcome, shrunk and cross-fitted.
 FEW_LEVELS: Final = ("device", "channel", "country")
 BINS: Final = 5
@@ -73,7 +61,7 @@ SEED: Final = 7
 ROUNDS: Final = 150
 
 RECENCY_ONLY: Final = Recipe(Kind.LINEAR, 1.0, features=("recency_days",))
-RFM: Final = Recipe(Kind.LINEAR, 1.0, features=("recency_days", "frequency", "monetary"))
+RFM: Final = Recipe(Kind.LINEAR, 1.0, features=CORE)
 DEFAULT: Final = Recipe(Kind.LINEAR, 0.003)
 
 
@@ -99,14 +87,14 @@ def _columns(kind: Kind, places: Sequence[int]) -> ColumnTransformer:
         ("many", _scaled(_mean_outcome(), is_linear), many),
     ]
     if is_linear:
-        rhythm = [place for place in numbers if names[place] in RHYTHM]
-        rest = [place for place in numbers if names[place] not in RHYTHM]
-        parts += [("rhythm", _numbers(kind), rhythm), ("rest", _numbers(Kind.LINEAR), rest)]
+        core = [place for place in numbers if names[place] in CORE]
+        rest = [place for place in numbers if names[place] not in CORE]
+        parts += [("core", _numbers(kind), core), ("rest", _numbers(Kind.LINEAR), rest)]
     else:
         parts.append(("numbers", "passthrough", numbers))  # trees split missing values off by themselves
     return ColumnTransformer(
         [part for part in parts if part[2]],
-        transformer_weights={"rhythm": RHYTHM_WEIGHT} if is_linear else None,
+        transformer_weights={"core": CORE_WEIGHT} if is_linear else None,
         sparse_threshold=0,
         verbose_feature_names_out=False,
     )

@@ -11,7 +11,7 @@ from churn.model import HORIZON_DAYS
 from churn.report_page import Section, Table, render
 from training import drift, evaluate, explain, plots
 from training.choose import RECENCY
-from training.gate import Verdict
+from training.gate import LIVE, Verdict
 from training.train import MISSED_COST, NEEDLESS_COST, REFERENCE, Trained
 
 METRIC_NAMES: Final = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "lift_at_10": "lift@10 %", "brier": "Brier"}
@@ -38,7 +38,10 @@ def html(trained: Trained, verdict: Verdict) -> str:
 def outcome_words(verdict: Verdict) -> str:
     """Whether the gate is open, in a sentence."""
     if verdict.is_open:
-        return "The gate is open: it beats the recency rule and is not worse than the model before."
+        has_live = any(each.other == LIVE for each in verdict.differences)
+        return (
+            f"The gate is open: it beats the recency rule{' and is not worse than the live model' if has_live else ''}."
+        )
     return f"The gate is closed: {'; '.join(verdict.reasons)}."
 
 
@@ -46,7 +49,7 @@ def _sections(trained: Trained, verdict: Verdict) -> Iterable[Section]:
     labels, risk = trained.test.labels, trained.risks[trained.champion]
     shown = {name: trained.risks[name] for name in dict.fromkeys((trained.champion, RECENCY, REFERENCE))}
     yield Section("Models side by side", (_side_by_side_words(trained),), (compared(trained),))
-    gate_words = (outcome_words(verdict), *(str(each).capitalize() + "." for each in verdict.differences))
+    gate_words = (outcome_words(verdict), *(f"The model {each}." for each in verdict.differences))
     yield Section("The gate", gate_words)
     yield Section("Telling churners apart", (), (), (plots.roc(labels, shown), plots.precision_recall(labels, shown)))
     yield Section("Gains and lift", (), (), (plots.gains(labels, shown), plots.lifts(labels, risk)))
@@ -181,8 +184,8 @@ def segments(trained: Trained) -> Table:
 def _choice_words(trained: Trained) -> str:
     return (
         f"Chosen by {trained.choice.validation}, none of them the test: learned from moments whose 90 days were over, "
-        "judged by the Brier score after the sigmoid that fits best. Class weights and resampling (the more frequent "
-        "outcome thinned out) change little once risks are calibrated."
+        "judged by the Brier score after the sigmoid that fits best. The best of each family was also tried with class "
+        "weights and resampled (the more frequent outcome thinned out), and calibrated alike."
     )
 
 

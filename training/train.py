@@ -1,7 +1,7 @@
 """One training run: history in, a model with its metrics out. Reads no clock; the same history gives the same model."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,7 +16,7 @@ from churn.row import ENGAGEMENT_CUTS, VALUE_CUTS
 from churn.segments import CutPoints, cut_points
 from churn.state import STATE_VERSION
 from training import dataset, drift, evaluate, purchase_process, split
-from training.choose import EXPLAINABLE, RECENCY, Choice, choose
+from training.choose import EXPLAINABLE, FAMILIES, RECENCY, Choice, choose
 from training.dataset import Dataset, Samples
 from training.fit import Fitted, fit, require_both_outcomes
 from training.gate import CANDIDATE
@@ -89,10 +89,11 @@ def train(
     on_folded: Callable[[int], object] = lambda _: None,
     on_tried: Callable[[], object] = lambda: None,
     spark_history: Path | None = None,
+    families: Collection[str] = FAMILIES,
 ) -> Trained:
     """Train on a table from `churn.history.read`; `on_folded` is told of events folded, `on_tried` of recipes tried.
 
-    `spark_history` is where the table was read from, to let Spark fold it. Raises `InsufficientData`, `HistoryHasHole`
+    `spark_history` is where the table was read from, to let Spark fold it; `families` are compared. Raises `InsufficientData`, `HistoryHasHole`
     and `TooFewOutcomes`.
     """
     first, last = dataset.span(table)
@@ -105,11 +106,16 @@ def train(
     if chosen is None or not population.is_sufficient:
         raise InsufficientData(_shortfall(population))
     facts = Facts(dataset.sha256_of(table), last.date().isoformat(), population)
-    return learn_from(built, chosen, facts, on_tried=on_tried)
+    return learn_from(built, chosen, facts, on_tried=on_tried, families=families)
 
 
 def learn_from(
-    built: Dataset, chosen: Split, facts: Facts, *, on_tried: Callable[[], object] = lambda: None
+    built: Dataset,
+    chosen: Split,
+    facts: Facts,
+    *,
+    on_tried: Callable[[], object] = lambda: None,
+    families: Collection[str] = FAMILIES,
 ) -> Trained:
     """Choose, fit, calibrate and test on samples that are there already. Raises `TooFewOutcomes`."""
     learn, calibrate, test = parts(built.samples, chosen)
@@ -119,7 +125,7 @@ def learn_from(
         require_both_outcomes("calibrate", calibrate)
     # Sums in BLAS depend on how many threads share them.
     with threadpool_limits(1, user_api="blas"):
-        choice = choose(_before_test(built.samples, chosen, learn), on_tried)
+        choice = choose(_before_test(built.samples, chosen, learn), families, on_tried)
         fitted = {family: fit(learn, calibrate, recipe) for family, recipe in choice.recipes.items()}
         risks = {family: each.risk(test.matrix) for family, each in fitted.items()}
         risks[REFERENCE] = purchase_process.no_order_risk(learn if calibrate is None else calibrate, test)
