@@ -47,8 +47,8 @@ LIVE: Final = "live"
 _ABOUT: Final = "model.json"
 _PIPELINE: Final = "pipeline.skops"
 _TREES: Final = "trees.txt"
-# Beside what skops itself trusts (scikit-learn's estimators, numpy arrays and ufuncs): the names of number types, and how
-# an encoder cut its folds. Neither carries code.
+# Beside what skops itself trusts (scikit-learn's estimators, numpy arrays and ufuncs): the names of number types, and
+# how an encoder cut its folds. Neither carries code.
 _TRUSTED: Final = ["numpy.dtype", "sklearn.model_selection._split.StratifiedKFold"]
 
 TEXT_FEATURES: Final = frozenset(feature.name for feature in FEATURES if feature.in_model and feature.unit == "text")

@@ -93,8 +93,8 @@ def train(
 ) -> Trained:
     """Train on a table from `churn.history.read`; `on_folded` is told of events folded, `on_tried` of recipes tried.
 
-    `spark_history` is where the table was read from, to let Spark fold it; `families` are compared. Raises `InsufficientData`, `HistoryHasHole`
-    and `TooFewOutcomes`.
+    `spark_history` is where the table was read from, to let Spark fold it; `families` are compared. Raises
+    `InsufficientData`, `HistoryHasHole` and `TooFewOutcomes`.
     """
     first, last = dataset.span(table)
     days = (last - first).total_seconds() / 86400
