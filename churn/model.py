@@ -86,7 +86,7 @@ class Population(msgspec.Struct, frozen=True):
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """How a number was distributed when the model learned: customers per bin, and last those with no value.
+    """How a number was distributed among the customers of the test: customers per bin, and last those with no value.
 
     A number belongs to bin #{edges <= number}; a text (`is_text`) to that of its own code among `edges`, else to the
     bin after those.

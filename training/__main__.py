@@ -155,7 +155,7 @@ def _drift(chosen: argparse.Namespace, console: Console) -> int:
     table = _read(chosen.history, console)
     with console.status("folding events"):
         found = monitor.look(model, table, chosen.models / model.model_version, processes=_processes())
-    shown = Table(title=f"customers as of {found.as_of:%Y-%m-%d} beside those that {model.model_version} learned from")
+    shown = Table(title=f"customers as of {found.as_of:%Y-%m-%d} beside those that {model.model_version} was tested on")
     for name in ("", "PSI", "by chance up to", "moved"):
         shown.add_column(name)
     for each in found.drifts[:DRIFTS_SHOWN]:

@@ -1,6 +1,6 @@
-"""Drift: how far customers have moved from those that a model learned from, and whether its risks still come true.
+"""Drift: how far customers have moved from those that a model was tested on, and whether its risks still come true.
 
-PSI = sum((a - e) * ln(a / e)) over training deciles and a bin for missing values. PSI / (1/N + 1/M) is close to a
+PSI = sum((a - e) * ln(a / e)) over the deciles of those, with a bin for missing values. PSI / (1/N + 1/M) is close to a
 chi-square with B - 1 degrees of freedom when nothing has changed (Yurdakul & Naranjo 2020), so that small samples do
 not alarm.
 """
@@ -17,6 +17,7 @@ from churn.model import TEXT_FEATURES, Floats, Reference
 
 DECILES: Final = 10
 MOST_TEXTS: Final = 8
+NAMED: Final = 5
 NOTEWORTHY_PSI: Final = 0.1
 SURE: Final = 0.999
 # A bin without customers counts as half of one, else its logarithm would have no value.
@@ -117,9 +118,14 @@ def advice(moved: Sequence[str], moved_before: Sequence[str], outcome: Outcome |
         reasons.append("the risks themselves have moved, twice running")
     others = [name for name in twice if name != RISK]
     if others:
-        reasons.append(f"customers differ from those it learned from, twice running, in {', '.join(others)}")
+        reasons.append(f"customers differ from those it was tested on, twice running, in {_listed(others)}")
     if reasons:
         return f"Retrain: {'; and '.join(reasons)}."
     if moved:
-        return f"Wait: {', '.join(moved)} moved for the first time; retrain when the next run finds it again."
-    return "Keep the model: customers are like those it learned from, and nothing says that its risks are wrong."
+        return f"Wait: {_listed(moved)} moved for the first time; retrain when the next run finds it again."
+    return "Keep the model: customers are like those it was tested on, and nothing says that its risks are wrong."
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest

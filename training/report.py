@@ -7,7 +7,7 @@ from typing import Any, Final
 from sklearn.metrics import classification_report, confusion_matrix
 
 from churn.features import MODEL_FEATURES
-from churn.model import HORIZON_DAYS
+from churn.model import HORIZON_DAYS, score_matrix
 from churn.report_page import Section, Table, render
 from training import drift, evaluate, explain, plots
 from training.choose import RECENCY
@@ -153,7 +153,9 @@ def _reasons(trained: Trained) -> Section:
 
 
 def _moved(trained: Trained) -> Section:
-    found = drift.all_drifts(trained.model.about.reference, trained.test.matrix, trained.risks[trained.champion])
+    latest = trained.learned.where(trained.learned.cut_offs_ms == trained.learned.cut_offs_ms.max())
+    before = drift.references(latest.matrix, score_matrix(trained.model, latest.matrix).risk)
+    found = drift.all_drifts(before, trained.test.matrix, trained.risks[trained.champion])
     rows = [
         [each.name, f"{each.psi:.3f}", f"{each.by_chance:.3f}", "yes" if each.has_moved else ""] for each in found[:12]
     ]

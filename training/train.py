@@ -174,15 +174,10 @@ def learn_from(
             for_threshold.labels, best.risk(for_threshold.matrix), MISSED_COST, NEEDLESS_COST
         ),
         engagement=_score_cuts(ENGAGEMENT_CUTS, VALUE_CUTS),
-        reference=_references(learn, best),
+        reference=drift.references(test.matrix, risks[champion]),
     )
     model = RiskModel(best.pipeline, about, best.learned.trees)
     return Trained(model, champion, choice, learn, test, risks, points, intervals)
-
-
-def _references(learn: Samples, best: Fitted) -> Any:
-    latest = learn.where(learn.cut_offs_ms == learn.cut_offs_ms.max())
-    return drift.references(latest.matrix, best.risk(latest.matrix))
 
 
 def _score_cuts(*cuts: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
