@@ -11,6 +11,7 @@ ModelError
 """
 
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -290,7 +291,7 @@ def save(model: RiskModel, directory: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as saving:
         whole = Path(saving) / target.name
         whole.mkdir()
-        packed = skops.io.dumps(model.pipeline, compression=zipfile.ZIP_DEFLATED)
+        packed = _packed(model.pipeline)
         (whole / _PIPELINE).write_bytes(packed)
         trees = None if model.trees is None else model.trees.encode()
         if trees is not None:
@@ -300,6 +301,31 @@ def save(model: RiskModel, directory: Path) -> Path:
         (whole / _ABOUT).write_bytes(msgspec.json.format(_encode(kept)) + b"\n")
         whole.rename(target)
     return target
+
+
+def _packed(pipeline: Pipeline) -> bytes:
+    """The pipeline as a skops file, the same bytes for the same content.
+
+    skops names parts by their place in memory, and a zip file the time of day: here they are numbered, and undated.
+    """
+    numbers: dict[str, str] = {}
+
+    def numbered(found: re.Match[str]) -> str:
+        return numbers.setdefault(found[0], str(len(numbers)))
+
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(pipeline))) as source:
+        parts = {name: source.read(name) for name in source.namelist()}
+    schema = _PLACE.sub(numbered, parts.pop(_SCHEMA).decode())
+    renamed = {_PLACE.sub(numbered, name): part for name, part in parts.items()} | {_SCHEMA: schema.encode()}
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in sorted(renamed):
+            target.writestr(zipfile.ZipInfo(name), renamed[name], zipfile.ZIP_DEFLATED)
+    return written.getvalue()
+
+
+_SCHEMA: Final = "schema.json"
+_PLACE: Final = re.compile(r'(?<="__id__": )\d+|\d+(?=\.npy)')
 
 
 def go_live(directory: Path, version: str) -> None:

@@ -18,7 +18,7 @@ from churn.state import STATE_VERSION
 from training import dataset, drift, evaluate, purchase_process, split
 from training.choose import EXPLAINABLE, FAMILIES, RECENCY, Choice, choose
 from training.dataset import Dataset, Samples
-from training.fit import Fitted, fit, require_both_outcomes
+from training.fit import fit, require_both_outcomes
 from training.gate import CANDIDATE
 from training.split import Kind, Split
 

@@ -147,9 +147,12 @@ def test_a_model_is_the_same_after_the_disk(name: str, fitted: dict[str, Fitted]
 def test_the_same_content_has_the_same_version_and_is_kept_once(model: RiskModel, tmp_path: Path) -> None:
     fitted = fit(samples(1), samples(2))
     again = RiskModel(fitted.pipeline, model.about)
-    models.save(model, tmp_path)
-    models.save(again, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [model.model_version]
+    place = models.save(model, tmp_path / "one")
+    models.save(again, tmp_path / "one")
+    assert [path.name for path in (tmp_path / "one").iterdir()] == [model.model_version]
+    same = models.save(again, tmp_path / "two")
+    for path in place.iterdir():
+        assert (same / path.name).read_bytes() == path.read_bytes()
     other = RiskModel(fit(samples(5), samples(2)).pipeline, model.about)
     assert other.model_version != model.model_version
 
