@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -18,7 +19,7 @@ from churn.state import STATE_VERSION
 from training import dataset, drift, evaluate, purchase_process, split
 from training.choose import EXPLAINABLE, FAMILIES, RECENCY, Choice, choose
 from training.dataset import Dataset, Samples
-from training.fit import fit, require_both_outcomes
+from training.fit import Fitted, fit, require_both_outcomes
 from training.gate import CANDIDATE
 from training.split import Kind, Split
 
@@ -131,20 +132,11 @@ def learn_from(
         risks[REFERENCE] = purchase_process.no_order_risk(learn if calibrate is None else calibrate, test)
     champion = choice.best_of(EXPLAINABLE)
     points = {family: evaluate.metrics(test.labels, risk) for family, risk in risks.items()}
-    draws = evaluate.bootstrap(test.labels, risks, seed=SEED)
-    intervals = {
-        family: {name: evaluate.interval(values) for name, values in each.items()} for family, each in draws.items()
-    }
-    best = fitted[champion]
+    intervals = _intervals(test, risks)
     metrics = {
         "split": str(chosen.kind),
         "champion": champion,
-        "rows": {"train": len(learn.labels), "calibrate": len(calibrate.labels) if calibrate else 0},
-        "churn_rate": {
-            "train": float(learn.labels.mean()),
-            "calibrate": float(calibrate.labels.mean()) if calibrate else None,
-            "test": float(test.labels.mean()),
-        },
+        **_rows(learn, calibrate, test),
         "chosen": {family: str(recipe) for family, recipe in choice.recipes.items()},
         "test": {"model": points[champion], "recency_alone": points[RECENCY]},
         "calibration": evaluate.calibration(test.labels, risks[champion])._asdict(),
@@ -152,8 +144,41 @@ def learn_from(
             family: {name: [points[family][name], *each[name]] for name in each} for family, each in intervals.items()
         },
     }
-    for_threshold = learn if calibrate is None else calibrate
-    about = About(
+    best = fitted[champion]
+    about = msgspec.structs.replace(
+        _about(best, chosen, facts, metrics, _rfm_cut_points(built, facts.last_day)),
+        threshold=_threshold(best, learn if calibrate is None else calibrate),
+        reference=drift.references(test.matrix, risks[champion]),
+    )
+    model = RiskModel(best.pipeline, about, best.learned.trees)
+    return Trained(model, champion, choice, learn, test, risks, points, intervals)
+
+
+def _intervals(test: Samples, risks: Mapping[str, Floats]) -> dict[str, dict[str, tuple[float, float]]]:
+    draws = evaluate.bootstrap(test.labels, risks, seed=SEED)
+    return {
+        family: {name: evaluate.interval(values) for name, values in each.items()} for family, each in draws.items()
+    }
+
+
+def _rows(learn: Samples, calibrate: Samples | None, test: Samples) -> dict[str, Any]:
+    return {
+        "rows": {"train": len(learn.labels), "calibrate": len(calibrate.labels) if calibrate else 0},
+        "churn_rate": {
+            "train": float(learn.labels.mean()),
+            "calibrate": float(calibrate.labels.mean()) if calibrate else None,
+            "test": float(test.labels.mean()),
+        },
+    }
+
+
+def _threshold(best: Fitted, samples: Samples) -> float:
+    """Where offers begin to pay, on customers whose outcome was known before the test."""
+    return evaluate.cheapest_threshold(samples.labels, best.risk(samples.matrix), MISSED_COST, NEEDLESS_COST)
+
+
+def _about(best: Fitted, chosen: Split, facts: Facts, metrics: dict[str, Any], rfm: CutPoints) -> About:
+    return About(
         feature_names=MODEL_FEATURES,
         fold_version=STATE_VERSION,
         horizon_days=HORIZON_DAYS,
@@ -167,17 +192,11 @@ def learn_from(
         data_sha256=facts.data_sha256,
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         metrics=metrics,
-        rfm=_rfm_cut_points(built, facts.last_day),
+        rfm=rfm,
         population=facts.population,
         algorithm=str(best.learned.recipe),
-        threshold=evaluate.cheapest_threshold(
-            for_threshold.labels, best.risk(for_threshold.matrix), MISSED_COST, NEEDLESS_COST
-        ),
         engagement=_score_cuts(ENGAGEMENT_CUTS, VALUE_CUTS),
-        reference=drift.references(test.matrix, risks[champion]),
     )
-    model = RiskModel(best.pipeline, about, best.learned.trees)
-    return Trained(model, champion, choice, learn, test, risks, points, intervals)
 
 
 def _score_cuts(*cuts: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
