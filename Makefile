@@ -22,6 +22,9 @@ $(READY): requirements-dev.lock
 	  else echo "python3-venv is missing: apt-get install python3-venv"; exit 1; fi; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(VENV)/bin/python -c 'import lightgbm' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1; \
+	  else echo "libgomp1 is missing: apt-get install libgomp1"; exit 1; fi; }
 	@touch $@
 
 demo: $(READY) ## play a history (or INPUT=file FORMAT=format) through everything, without Docker
@@ -44,7 +47,7 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 	$(RUN) pytest -q tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(RUN) pytest -q tests/integration tests/end_to_end
+	$(RUN) pytest -q tests/integration tests/chaos tests/end_to_end
 
 bench: bench-fold bench-stream bench-freshness bench-memory ## every benchmark
 
