@@ -40,11 +40,11 @@ class TopicMissing(ProducerError):
 
 
 class PublishFailed(ProducerError):
-    """Kafka did not take a message; `acknowledged` messages before it, in the order of sending, are surely there."""
+    """Kafka did not take a message; `acknowledged` messages of this run are surely there."""
 
-    def __init__(self, topic: str, acknowledged: int, cause: Exception) -> None:
+    def __init__(self, topic: str, acknowledged: int, cause: object) -> None:
         super().__init__(
             f"Kafka did not take a message for topic {topic}: {cause}; "
-            f"the first {acknowledged:,} messages of this run are acknowledged"
+            f"{acknowledged:,} messages of this run are acknowledged"
         )
         self.acknowledged = acknowledged
