@@ -81,12 +81,14 @@ def epoch_ms(column: str, value: Any) -> datetime:
 
 
 def compact_day(column: str, value: Any) -> datetime:
-    """Midnight of a day written like 19970131; raises `InvalidEvent`."""
+    """Midnight of a day written like 19970131, or what `moment` reads; raises `InvalidEvent`."""
     written = identifier(column, value)
+    if not (len(written) == 8 and written.isdecimal()):
+        return moment(column, value)
     try:
         return datetime.strptime(written, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:
-        raise InvalidEvent(Reason.INVALID_FIELD, f"{column}: {written!r} is not written like 19970131") from None
+        raise InvalidEvent(Reason.INVALID_FIELD, f"{column}: {written!r} is no day like 19970131") from None
 
 
 _FLAGS: Final = {"1": True, "true": True, "yes": True, "y": True, "0": False, "false": False, "no": False, "n": False}

@@ -66,43 +66,27 @@ def read_mark(message: Message, fingerprint: str) -> tuple[Run, Place] | None:
 
 
 class _Look:
-    """Reads one partition from its end towards its beginning until it meets the source."""
+    """How far one partition was read from its end towards its beginning, and the newest mark met on the way."""
 
-    def __init__(self, consumer: Consumer, partition: Partition) -> None:
-        self._consumer = consumer
-        self._partition = partition
-        self._low, self._high = consumer.get_watermark_offsets(TopicPartition(*partition), timeout=TIMEOUT_S)
-        self.is_over = self._low >= self._high
+    def __init__(self, low: int, high: int) -> None:
+        self._low = low
+        self.start = self.end = high  # messages from `start` up to `end` are read next
+        self._is_past = False
         self.found: tuple[Run, Place] | None = None
 
-    def go_on(self, fingerprint: str, count: int, not_before: datetime | None) -> None:
-        """Read the `count` messages before those read so far; messages older than `not_before` end the look."""
-        start = max(self._low, self._high - count)
-        is_old = False
-        for message in self._between(start, self._high):
-            if not_before is not None and message.timestamp()[1] < not_before.timestamp() * 1000:
-                is_old = True
-            self.found = read_mark(message, fingerprint) or self.found
-        self._high = start
-        self.is_over = self.found is not None or is_old or self._low >= self._high
+    @property
+    def is_over(self) -> bool:
+        return self.found is not None or self._is_past or self._low >= self.start
 
-    def _between(self, start: int, end: int) -> Iterator[Message]:
-        self._consumer.assign([TopicPartition(*self._partition, start)])
-        following = start
-        while following < end:
-            # The client waits for all that it is asked for.
-            messages = self._consumer.consume(min(_AT_ONCE, end - following), timeout=TIMEOUT_S)
-            if not messages:
-                raise KafkaUnreachable(f"Kafka gave nothing of {self._partition} from {following} on for {TIMEOUT_S} s")
-            for message in messages:
-                error = message.error()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    raise KafkaException(error)
-                offset = message.offset()
-                if error is not None or offset is None or offset >= end:
-                    return
-                yield message
-                following = offset + 1
+    def step_back(self, count: int) -> None:
+        """Go on with the `count` messages before those read so far."""
+        self.end, self.start = self.start, max(self._low, self.start - count)
+
+    def see(self, message: Message, fingerprint: str, not_before: datetime | None) -> None:
+        """Take a message between `start` and `end`; one from before `not_before` ends the look."""
+        if not_before is not None and message.timestamp()[1] < not_before.timestamp() * 1000:
+            self._is_past = True
+        self.found = read_mark(message, fingerprint) or self.found
 
 
 def look_up(bootstrap_servers: str, fingerprint: str, partitions: list[Partition]) -> Sent | None:
@@ -118,26 +102,50 @@ def look_up(bootstrap_servers: str, fingerprint: str, partitions: list[Partition
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": "read_uncommitted",
+            "fetch.wait.max.ms": 20,
             "log_level": 2,
         }
     )
     try:
-        return _newest(fingerprint, {partition: _Look(consumer, partition) for partition in partitions})
+        ends = {each: consumer.get_watermark_offsets(TopicPartition(*each), timeout=TIMEOUT_S) for each in partitions}
+        return _newest(consumer, fingerprint, {partition: _Look(*ends[partition]) for partition in partitions})
     except KafkaException as error:
         raise KafkaUnreachable(f"Kafka at {bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS): {error}") from error
     finally:
         consumer.close()
 
 
-def _newest(fingerprint: str, looks: dict[Partition, _Look]) -> Sent | None:
+def _newest(consumer: Consumer, fingerprint: str, looks: dict[Partition, _Look]) -> Sent | None:
     newest: Run | None = None
     count = _FIRST_LOOK
-    while going_on := [look for look in looks.values() if not look.is_over]:
-        for look in going_on:
-            look.go_on(fingerprint, count, newest.began_at - _CLOCK_SLACK if newest else None)
+    while going_on := {partition: look for partition, look in looks.items() if not look.is_over}:
+        for look in going_on.values():
+            look.step_back(count)
+        not_before = newest.began_at - _CLOCK_SLACK if newest else None
+        for partition, message in _read(consumer, {each: (look.start, look.end) for each, look in going_on.items()}):
+            looks[partition].see(message, fingerprint, not_before)
         newest = max((look.found[0] for look in looks.values() if look.found), default=None, key=lambda run: run.number)
         count = _NEXT_LOOK
     if newest is None:
         return None
     marks = {partition: look.found for partition, look in looks.items() if look.found}
     return Sent(newest, {partition: place for partition, (run, place) in marks.items() if run.number == newest.number})
+
+
+def _read(consumer: Consumer, spans: dict[Partition, tuple[int, int]]) -> Iterator[tuple[Partition, Message]]:
+    """The messages of each partition from an offset up to, not including, another one."""
+    consumer.assign([TopicPartition(*partition, start) for partition, (start, _) in spans.items()])
+    following = {partition: start for partition, (start, _) in spans.items()}
+    while left := sum(max(0, spans[partition][1] - offset) for partition, offset in following.items()):
+        # The client waits for all that it is asked for.
+        messages = consumer.consume(min(_AT_ONCE, left), timeout=TIMEOUT_S)
+        if not messages:
+            raise KafkaUnreachable(f"Kafka gave none of the {left:,} messages left to look at for {TIMEOUT_S:.0f} s")
+        for message in messages:
+            partition, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            following[partition] = offset + (error is None)
+            if error is None and offset < spans[partition][1]:
+                yield partition, message
