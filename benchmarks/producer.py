@@ -6,13 +6,12 @@ without sending, and replayed by the command itself, whose rate and peak memory 
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -89,14 +88,15 @@ def write_csv(path: Path, size: int) -> int:
         stream.write("event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n")
         while stream.tell() < size:
             lines = []
-            for rows in range(rows + 1, rows + 100_001):
-                at = first + timedelta(seconds=rows // 10)
-                kind = "purchase" if rows % 50 == 0 else "cart" if rows % 10 == 0 else "view"
-                user = 500_000_000 + rows * 7919 % 200_003
+            for row in range(rows, rows + 100_000):
+                at = first + timedelta(seconds=row // 10)
+                kind = "purchase" if row % 50 == 0 else "cart" if row % 10 == 0 else "view"
+                user = 500_000_000 + row * 7919 % 200_003
                 lines.append(
-                    f"{at} UTC,{kind},{1_000_000 + rows % 9973},205301355563188265{rows % 10},electronics.smartphone,"
-                    f"brand{rows % 97},{rows % 1000}.99,{user},{user:x}-{rows // 5000:08x}-4c1d-9e8f-0123456789ab\n"
+                    f"{at} UTC,{kind},{1_000_000 + row % 9973},205301355563188265{row % 10},electronics.smartphone,"
+                    f"brand{row % 97},{row % 1000}.99,{user},{user:x}-{row // 5000:08x}-4c1d-9e8f-0123456789ab\n"
                 )
+            rows += len(lines)
             stream.writelines(lines)
     return rows
 
@@ -113,14 +113,17 @@ def read_rows(path: Path) -> None:
 
 def replay(address: str, path: Path) -> tuple[str, float]:
     """What the command says, and its peak memory in MiB."""
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", "producer", "replay", str(path), "--format", "rees46", "--topic", topics.EVENTS],
         env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": address},
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
     )
-    return done.stdout, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    said = process.stdout.read() if process.stdout else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"the replay ended with status {status}")
+    return said, usage.ru_maxrss / 1024
 
 
 def main() -> None:

@@ -121,12 +121,12 @@ class Adapter:
         self._is_json = file.is_json
         # A line of our own JSON is decoded as the payload that it is.
         self._is_payload = file.is_json and format_name == EBB
-        self.table, self._found = _table_of(format_name, file, self._is_payload)
+        self.table, self.found = _table_of(format_name, file, self._is_payload)
 
     @property
     def time_columns(self) -> tuple[str, ...]:
         """The file's own names of the columns that hold the time; none where a row is a text of its own."""
-        return () if self._is_json else (self._found[self.table.time],)
+        return () if self._is_json else (self.found[self.table.time],)
 
     def read(self, row: Row) -> Arrivals:
         """The events of a row; raises `InvalidEvent` where it is none. Whether they lie in the future is not asked."""
@@ -139,12 +139,18 @@ class Adapter:
     def values(self, row: Row) -> dict[str, Any]:
         """The cells of a row by the format's own names; raises `InvalidEvent` for JSON that is no object."""
         if not self._is_json:
-            return {name: row.values[found] for name, found in self._found.items()}
+            return {name: row.values[found] for name, found in self.found.items()}
+        said = self.decoded(row)
+        return {name: said.get(found) for name, found in self.found.items()}
+
+    def decoded(self, row: Row) -> Values:
+        """The cells of a row by the file's names; raises `InvalidEvent` for JSON that is no object."""
+        if not self._is_json:
+            return row.values
         try:
-            said = _json_object.decode(row.text or b"")
+            return _json_object.decode(row.text or b"")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidEvent(Reason.BROKEN_JSON, str(error)) from None
-        return {name: said.get(found) for name, found in self._found.items()}
 
     def read_time(self, row: Row) -> datetime | None:
         """When the row says that it happened; None where it does not say."""
@@ -154,7 +160,7 @@ class Adapter:
             if self._is_payload:
                 return _timed_decoder.decode(row.text or b"").occurred_at
             time = self.table.time
-            said = self.values(row)[time] if self._is_json else row.values[self._found[time]]
+            said = self.values(row)[time] if self._is_json else row.values[self.found[time]]
             return self.table.read_time("", said)
         except (InvalidEvent, msgspec.DecodeError, UnicodeDecodeError):
             return None
@@ -173,7 +179,7 @@ def _table_of(format_name: str, file: RowFile, is_payload: bool) -> tuple[Table,
     """The table of the format that the file is, and the file's name for each column of it."""
     tables = FORMATS[format_name]
     if is_payload:
-        return tables[0], {}
+        return tables[0], found_columns(tables[0], file.columns)
     found = [found_columns(table, file.columns) for table in tables]
     for table, names in zip(tables, found, strict=True):
         if not _missing(table, names):

@@ -3,6 +3,8 @@
 ProducerError
 ├── UnreadableFile      the file is missing, damaged or of a kind that is not read
 ├── MissingColumns      the file lacks columns that its format needs
+├── RefusedFile         a cell is missing that a rule declares indispensable
+├── BadRule             a rule names no column, or asks for what the column cannot give
 ├── NoTimes             there is no time in the file to shift by
 ├── NobodyLeft          every simulated customer has left, so nobody can act live
 ├── KafkaUnreachable    no broker answered
@@ -21,6 +23,14 @@ class UnreadableFile(ProducerError):
 
 class MissingColumns(ProducerError):
     """The file lacks columns that its format needs."""
+
+
+class RefusedFile(ProducerError):
+    """A cell is missing that a rule declares indispensable."""
+
+
+class BadRule(ProducerError):
+    """A rule names no column, or asks for what the column cannot give."""
 
 
 class NoTimes(ProducerError):
