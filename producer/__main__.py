@@ -138,7 +138,7 @@ def _clean(options: argparse.Namespace, stop: Stop) -> int:
         output = options.output if is_alone else options.output / f"{part.file.name.split('.')[0]}.parquet"
         with _progress("reading", "rows") as progress, loaded(part, progress.show) as table:
             cleaned = clean.Cleaning(table, part, source.format_name, missing, _now()).run(output)
-        quality_text.print_changes(cleaned, output, Console())
+        quality_text.print_changes(cleaned, output, _page())
     return _exit_code(stop)
 
 
@@ -149,11 +149,16 @@ def _inspect(options: argparse.Namespace, stop: Stop) -> int:
     for part in source.parts:
         with _progress("reading", "rows") as progress, loaded(part, progress.show) as table:
             report = inspection.inspect(table, part, source.format_name, currency, _now())
-        quality_text.print_report(report, Console())
+        quality_text.print_report(report, _page())
         reports.append(report)
     if options.html:
         options.html.write_text(quality_html.page(source.name, reports), encoding="utf-8")
     return _exit_code(stop)
+
+
+def _page() -> Console:
+    """Standard output, wide enough for a table where it is no terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _currency() -> str:

@@ -1,6 +1,6 @@
-"""A cleaned copy of a file: types, time stamps, levels, gaps and repetitions put right by declared rules, all written down.
+"""A cleaned copy of a file: types, times, levels, gaps and repetitions put right by declared rules, all written down.
 
-Nothing disappears: every row is in the copy or among the rows set aside, with its reason; outliers are marked, not moved.
+Nothing disappears: every row is in the copy or, with its reason, among the rows set aside; outliers are marked only.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from producer.errors import BadRule, RefusedFile
 from producer.source import Part
 from producer.tables import literal, one_row, quoted
 
+OUTLIER_IN: Final = "outlier_in"  # the column of a copy that names the columns in which a row is an outlier
 FENCE: Final = 3.0  # Tukey's outer fence: so many interquartile ranges beyond a quartile lies an outlier
 EARLIEST: Final = "1990-01-01"  # no shop's record is older; an earlier time is an error of some clock
 LINES_NAMED: Final = 5
@@ -64,7 +65,8 @@ class Cleaning:
         self._format_name = format_name
         self._found = part.adapter.found
         self._rules = _with_missing(rules_of(format_name, part.adapter.table), missing)
-        self._others = [name for name in part.file.columns if name not in self._found.values()]
+        read = {*self._found.values(), OUTLIER_IN}
+        self._others = [name for name in part.file.columns if name not in read]
         self._now = now
         self._changes: list[Change] = []
 
@@ -153,8 +155,8 @@ class Cleaning:
             self._changes += self._counted(
                 "rewritten",
                 "the most frequent spelling of the same level",
-                f"UPDATE typed SET {name} = best.level FROM (SELECT lower({name}) AS folded, {name} AS level FROM typed "
-                f"WHERE reason IS NULL AND {name} IS NOT NULL GROUP BY {name} QUALIFY row_number() OVER "
+                f"UPDATE typed SET {name} = best.level FROM (SELECT lower({name}) AS folded, {name} AS level "
+                f"FROM typed WHERE reason IS NULL AND {name} IS NOT NULL GROUP BY {name} QUALIFY row_number() OVER "
                 f"(PARTITION BY lower({name}) ORDER BY count(*) DESC, {name}) = 1) AS best "
                 f"WHERE reason IS NULL AND lower({name}) = best.folded AND {name} <> best.level RETURNING line",
                 name,
@@ -195,7 +197,7 @@ class Cleaning:
     def _counted(self, action: str, why: str, query: str, name: str | None = None) -> list[Change]:
         """The change, or nothing where no line comes out of the query."""
         answer = self._connection.execute(query)
-        count, first = 0, []
+        count, first = 0, list[int]()
         while batch := answer.fetchmany(_LINES_AT_ONCE):
             count += len(batch)
             first = nsmallest(LINES_NAMED, [*first, *(line for (line, *_) in batch)])
@@ -203,14 +205,12 @@ class Cleaning:
 
     def _write(self, output: Path, cleaned: Cleaned) -> None:
         columns = [quoted(name) for name in (*self._found.values(), *self._others)]
-        time = next(name for name, _, rule in self._columns(Kind.TIME) if rule.missing is Missing.DROP)
+        time = next(name for name, _, _ in self._columns(Kind.TIME))
         if not output.name.endswith(_PARQUET):
             times = {name for name, _, _ in self._columns(Kind.TIME)}
             columns = [f"strftime({each}, '{_ISO}') AS {each}" if each in times else each for each in columns]
-        chosen = (
-            f"SELECT {', '.join(columns)}, outlier_in FROM typed WHERE reason IS NULL ORDER BY typed.{time}, file, line"
-        )
-        self._copy(chosen, output)
+        chosen = f"SELECT {', '.join(columns)}, outlier_in FROM typed WHERE reason IS NULL"
+        self._copy(f"{chosen} ORDER BY typed.{time}, file, line", output)
         raw = ", ".join(f"raw.{quoted(name)}" for name in (*self._found.values(), *self._others))
         aside = f"SELECT file, line, reason, {raw} FROM typed JOIN raw USING (file, line) WHERE reason IS NOT NULL"
         self._copy(f"{aside} ORDER BY file, line", beside(output, "set-aside.csv"))

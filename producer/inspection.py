@@ -92,7 +92,8 @@ def _column(connection: DuckDBPyConnection, name: str, rule: Rule | None) -> Col
     value = read_as(kind, column)
     rows, present, read, distinct = one_row(
         connection,
-        f"SELECT count(*), count({column}), count({value}), approx_count_distinct({column}) FROM raw WHERE fault IS NULL",
+        f"SELECT count(*), count({column}), count({value}), approx_count_distinct({column}) "
+        "FROM raw WHERE fault IS NULL",
     )
     report = ColumnReport(name, kind, present, rows - present, present - read, distinct)
     if kind in _NUMBERS and read:

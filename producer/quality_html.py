@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Final
 
+import numpy as np
 from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ th { background: #f4f6f8 } th:first-child, td:first-child, td:nth-child(2) { tex
 <table><tr>{% for title in titles %}<th>{{ title }}</th>{% endfor %}</tr>
 {% for column in report.columns %}<tr>{% for cell in cells(column) %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </table>
-<p>Distinct values are estimated. Outliers: beyond {{ fence }} interquartile ranges / robust z score above {{ robust_z }};
+<p>Distinct values are estimated. Outliers: beyond {{ fence }} interquartile ranges / robust z above {{ robust_z }};
 they are reported, never dropped. Histograms show what lies between the fences.</p>
 {% for title, counts in (("Events", report.mix), ("Refused rows", report.refused)) %}{% if counts %}
 <h3>{{ title }} of the first {{ "{:,}".format(report.rows_adapted) }} rows</h3>
@@ -78,14 +79,14 @@ def _svg(title: str, draw: Callable[[Axes], None]) -> Markup:
 
 
 def _over_time(axes: Axes, report: Report) -> None:
-    axes.plot([day for day, _ in report.per_day], [count for _, count in report.per_day], color=_INK, linewidth=1)
+    days = np.array([day for day, _ in report.per_day], dtype="datetime64[D]")
+    axes.plot(days, [count for _, count in report.per_day], color=_INK, linewidth=1)
     axes.tick_params(axis="x", rotation=30)
 
 
 def _missing(axes: Axes, report: Report) -> None:
     shares = [100 * column.missing / max(1, column.present + column.missing) for column in report.columns]
-    axes.barh([_plain(column.name) for column in report.columns], shares, color=_INK)
-    axes.invert_yaxis()
+    _bars(axes, [column.name for column in report.columns], shares)
 
 
 def _histogram(axes: Axes, column: ColumnReport) -> None:
@@ -95,10 +96,14 @@ def _histogram(axes: Axes, column: ColumnReport) -> None:
 
 
 def _levels(axes: Axes, column: ColumnReport) -> None:
-    axes.barh([_plain(level[:30]) for level, _ in column.levels], [count for _, count in column.levels], color=_INK)
+    _bars(axes, [level[:30] for level, _ in column.levels], [count for _, count in column.levels])
+
+
+def _bars(axes: Axes, names: Sequence[str], values: Sequence[float]) -> None:
+    axes.barh(range(len(values)), values, tick_label=[_plain(name) for name in names], color=_INK)
     axes.invert_yaxis()
 
 
 def _plain(text: str) -> str:
     """Text without the signs that matplotlib reads as a formula."""
-    return text.replace("$", r"\\$")
+    return text.replace("$", r"\$")

@@ -19,6 +19,7 @@ from producer.source import Part
 
 MEMORY_LIMIT: Final = "512MB"
 ROWS_PER_BATCH: Final = 20_000
+_OWN_COLUMNS: Final = ("line", "file", "fault", "reason")
 Show = Callable[[int, float | None], None]
 
 
@@ -28,6 +29,8 @@ def loaded(part: Part, show: Show) -> Iterator[DuckDBPyConnection]:
 
     Absent and empty cells are null. Times are UTC. `show` hears of the rows read and the share of the file.
     """
+    if taken := [name for name in part.file.columns if name.lower() in _OWN_COLUMNS]:
+        raise UnreadableFile(f"{part.file.name}: columns {', '.join(taken)} have names that are used here: rename them")
     with TemporaryDirectory(prefix="ebb-") as directory:
         connection = duckdb.connect(str(Path(directory) / "table.duckdb"))
         try:
@@ -38,7 +41,7 @@ def loaded(part: Part, show: Show) -> Iterator[DuckDBPyConnection]:
             connection.execute("CREATE TABLE raw AS SELECT * FROM batches")
             connection.unregister("batches")
             yield connection
-        except duckdb.OutOfMemoryException as error:
+        except duckdb.Error as error:
             raise UnreadableFile(f"{part.file.name}: {error}") from error
         finally:
             connection.close()
