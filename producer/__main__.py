@@ -15,7 +15,7 @@ from rich.console import Console
 
 from churn import logs, settings
 from churn.history import HistoryExists
-from producer import arguments, clean, inspection, quality_html, quality_text, simulate
+from producer import arguments, simulate
 from producer.errors import ProducerError
 from producer.pacing import EventTime, FixedRate, NoWait, Pace, Sleep
 from producer.progress import ProgressLine
@@ -24,7 +24,6 @@ from producer.sent import Run
 from producer.simulator import Plan, Simulation
 from producer.sinks import HistorySink, KafkaSink, Sink
 from producer.source import Source, open_source
-from producer.tables import loaded
 
 log = logs.get_logger(__name__)
 
@@ -52,8 +51,11 @@ def main() -> int:
     logs.configure("producer", settings.read(settings.LogSettings).log_format)
     stop = Stop()
     try:
-        commands = {"simulate": _simulate, "replay": _replay, "inspect": _inspect, "clean": _clean}
-        return commands[options.command](options, stop)
+        if options.command in ("inspect", "clean"):
+            from producer import quality  # what it is made of would be half of the memory of a replay
+
+            return quality.run(options, _currency(), _now(), partial(_progress, "reading", "rows"))
+        return {"simulate": _simulate, "replay": _replay}[options.command](options, stop)
     except (ProducerError, HistoryExists, OSError) as error:
         print(f"producer: {error}", file=sys.stderr)
         return 1
@@ -125,40 +127,6 @@ def _pace_of(options: argparse.Namespace, stop: Stop) -> Pace:
     if options.rate:
         return FixedRate(options.rate, time.monotonic, stop.wait)
     return _pace(options.speed, stop.wait)
-
-
-def _clean(options: argparse.Namespace, stop: Stop) -> int:
-    source = open_source(options.file, options.format, options.encoding, _currency())
-    columns = [name for _, adapter in source.parts for name in adapter.table.names]
-    missing = clean.parsed_missing(options.missing, columns)
-    if len(source.parts) > 1:
-        options.output.mkdir(parents=True, exist_ok=True)
-    for part in source.parts:
-        is_alone = len(source.parts) == 1
-        output = options.output if is_alone else options.output / f"{part.file.name.split('.')[0]}.parquet"
-        with _progress("reading", "rows") as progress, loaded(part, progress.show) as table:
-            cleaned = clean.Cleaning(table, part, source.format_name, missing, _now()).run(output)
-        quality_text.print_changes(cleaned, output, _page())
-    return _exit_code(stop)
-
-
-def _inspect(options: argparse.Namespace, stop: Stop) -> int:
-    currency = _currency()
-    source = open_source(options.file, options.format, options.encoding, currency)
-    reports = []
-    for part in source.parts:
-        with _progress("reading", "rows") as progress, loaded(part, progress.show) as table:
-            report = inspection.inspect(table, part, source.format_name, currency, _now())
-        quality_text.print_report(report, _page())
-        reports.append(report)
-    if options.html:
-        options.html.write_text(quality_html.page(source.name, reports), encoding="utf-8")
-    return _exit_code(stop)
-
-
-def _page() -> Console:
-    """Standard output, wide enough for a table where it is no terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _currency() -> str:

@@ -214,7 +214,8 @@ class Cleaning:
         raw = ", ".join(f"raw.{quoted(name)}" for name in (*self._found.values(), *self._others))
         aside = f"SELECT file, line, reason, {raw} FROM typed JOIN raw USING (file, line) WHERE reason IS NOT NULL"
         self._copy(f"{aside} ORDER BY file, line", beside(output, "set-aside.csv"))
-        log = {"file": self._name, "format": self._format_name, "rules": self._rules, **cleaned._asdict()}
+        rules = {name: rule._asdict() for name, rule in self._rules.items()}
+        log = {"file": self._name, "format": self._format_name, "rules": rules, **cleaned._asdict()}
         beside(output, "log.json").write_bytes(msgspec.json.format(msgspec.json.encode(log), indent=2))
 
     def _copy(self, query: str, output: Path) -> None:

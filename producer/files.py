@@ -62,8 +62,8 @@ class ParquetRows:
 
     def __init__(self, root: Path, paths: list[Path]) -> None:
         self.name = root.name if len(paths) > 1 else paths[0].name
-        self._root = root
-        self._paths = paths
+        self.root = root
+        self.paths = paths
         self._rows_read = 0
         with faults_named(paths[0]):
             self.columns: tuple[str, ...] = tuple(pq.read_schema(paths[0]).names)
@@ -78,8 +78,8 @@ class ParquetRows:
 
     def rows(self, only: Collection[str] | None = None) -> Iterator[Row]:
         self._rows_read = 0
-        for path in self._paths:
-            file = path.relative_to(self._root).as_posix()
+        for path in self.paths:
+            file = path.relative_to(self.root).as_posix()
             for line, values in enumerate(self._values(path, only), start=1):
                 self._rows_read += 1
                 yield Row(file, line, values)

@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection
 from churn.events import InvalidEvent
 from producer.adapters import Adapter
 from producer.errors import UnreadableFile
+from producer.files import ParquetRows
 from producer.rows import Row
 from producer.source import Part
 
@@ -36,15 +37,29 @@ def loaded(part: Part, show: Show) -> Iterator[DuckDBPyConnection]:
         try:
             connection.execute(f"SET memory_limit='{MEMORY_LIMIT}'; SET TimeZone='UTC'")
             connection.execute(f"SET temp_directory='{directory}/spill'; SET preserve_insertion_order=false")
-            batches = pa.RecordBatchReader.from_batches(_schema(part), _batches(part, show))
-            connection.register("batches", batches)
-            connection.execute("CREATE TABLE raw AS SELECT * FROM batches")
-            connection.unregister("batches")
+            if isinstance(part.file, ParquetRows):
+                connection.execute(f"CREATE TABLE raw AS {_texts_of_parquet(part.file)}")
+            else:
+                batches = pa.RecordBatchReader.from_batches(_schema(part), _batches(part, show))
+                connection.register("batches", batches)
+                connection.execute("CREATE TABLE raw AS SELECT * FROM batches")
+                connection.unregister("batches")
             yield connection
         except duckdb.Error as error:
             raise UnreadableFile(f"{part.file.name}: {error}") from error
         finally:
             connection.close()
+
+
+def _texts_of_parquet(file: ParquetRows) -> str:
+    """SQL for the rows of Parquet files, read by the database itself."""
+    paths = ", ".join(literal(str(path)) for path in file.paths)
+    text = "CASE WHEN trim({0}::VARCHAR) NOT IN ('', 'nan') THEN {0}::VARCHAR END AS {0}"
+    cells = ", ".join(text.format(quoted(name)) for name in file.columns)
+    return (
+        f"SELECT file_row_number + 1 AS line, filename[{len(str(file.root)) + 2}:] AS file, NULL::VARCHAR AS fault, "
+        f"{cells} FROM read_parquet([{paths}], file_row_number = true, filename = true, hive_partitioning = false)"
+    )
 
 
 def _schema(part: Part) -> pa.Schema:

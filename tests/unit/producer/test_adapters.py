@@ -303,26 +303,3 @@ def test_missing_columns_are_named_beside_those_that_were_found(tmp_path: Path) 
         "a.csv: format online-retail needs columns that are missing: StockCode, Description or ProductName, Quantity, "
         "InvoiceDate, UnitPrice or Price, CustomerID or Customer ID, Country; found: InvoiceNo, Kunde"
     )
-
-
-@pytest.mark.real_data
-@pytest.mark.timeout(120)
-def test_every_row_of_a_real_shop_is_accounted_for(real_data: Path, replay_file: Any) -> None:
-    kept = replay_file(real_data / "online_retail.parquet", "online-retail")
-    ids = {kind: {e.event_id for e in kept.events if e.event_type == kind} for kind in ("purchase", "refund")}
-    reasons = [(letter.reason, letter.detail.split(":")[0]) for letter in kept.letters]
-    assert kept.counts.rows == 541_909
-    assert {reason: reasons.count(reason) for reason in set(reasons)} == {
-        ("missing_field", "CustomerID"): 135_080,
-        ("invalid_field", "UnitPrice"): 40,
-    }
-    assert {kind: len(found) for kind, found in ids.items()} == {"purchase": 392_692, "refund": 8_872}
-    assert len(kept.events) - 392_692 - 8_872 == 5_225
-    gross = {e.event_id: round(e.price * e.quantity * 1000) for e in kept.events if e.event_type == "purchase"}
-    assert round(sum(gross.values()) / 1000, 2) == 8_887_208.89
-
-
-@pytest.mark.real_data
-def test_every_row_of_a_real_event_log_is_an_event(real_data: Path, replay_file: Any) -> None:
-    kept = replay_file(real_data / "rees46_oct_even_dev.parquet", "rees46")
-    assert (len(kept.events), kept.letters, kept.counts.rows) == (8_591, [], 8_591)

@@ -91,17 +91,6 @@ def test_the_text_of_all_customers_has_one_column_less_and_a_torn_end_is_a_dead_
     assert kept.reasons == [(2, Reason.INVALID_FIELD), (3, Reason.INVALID_FIELD), (4, Reason.INVALID_ROW)]
 
 
-@pytest.mark.real_data
-def test_every_transaction_of_cdnow_is_a_purchase(real_data: Path, replay_file: Any) -> None:
-    kept = replay_file(real_data / "CDNOW_sample.txt", "cdnow")
-    assert (kept.counts.good_rows, len({event.event_id for event in kept.events}), kept.letters) == (6_919, 6_919, [])
-    assert len({event.customer_id for event in kept.events}) == 2_357
-    spent = sum(float(line.split()[4]) for line in (real_data / "CDNOW_sample.txt").read_text().splitlines())
-    assert sum(event.price * event.quantity for event in kept.events) == pytest.approx(spent)
-    times = [event.occurred_at for event in kept.events]
-    assert (min(times), max(times)) == (datetime(1997, 1, 1, tzinfo=UTC), datetime(1998, 6, 30, tzinfo=UTC))
-
-
 # --- the sessions pair ------------------------------------------------------------------------------------------------
 
 
