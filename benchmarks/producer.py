@@ -6,6 +6,7 @@ without sending, and replayed by the command itself, whose rate and peak memory 
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -119,11 +120,20 @@ def replay(address: str, path: Path) -> tuple[str, float]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    said = process.stdout.read() if process.stdout else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"the replay ended with status {status}")
-    return said, usage.ru_maxrss / 1024
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, peak_mib(process.pid))
+        time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(f"the replay ended with exit code {process.returncode}")
+    return process.stdout.read() if process.stdout else "", peak
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process ever had, as Linux keeps it; what wait4 tells begins with its parent's."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def main() -> None:
