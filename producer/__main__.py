@@ -23,7 +23,7 @@ from producer.progress import ProgressLine
 from producer.replay import Counts, Replay, shift_to
 from producer.sent import Run
 from producer.simulator import Simulation, arrivals
-from producer.sinks import HistorySink, KafkaSink, Sink
+from producer.sinks import LINGER_MS, LIVE_LINGER_MS, HistorySink, KafkaSink, Sink
 from producer.source import Source, open_source
 
 log = logs.get_logger(__name__)
@@ -65,7 +65,8 @@ def main() -> int:
 def _simulate(options: argparse.Namespace, stop: Stop) -> int:
     if options.output is not None:
         history_files.require_empty(options.output)
-    with _topic(options.topic) as sinks, _summed_up(simulate.summary) as counts:
+    linger_ms = LIVE_LINGER_MS if options.live else LINGER_MS
+    with _topic(options.topic, linger_ms) as sinks, _summed_up(simulate.summary) as counts:
         simulation = Simulation(arguments.plan_of(options), options.processes or os.cpu_count() or 1)
         send = partial(simulate.send, sinks=sinks, counts=counts)
         try:
@@ -155,11 +156,11 @@ def _currency() -> str:
 
 
 @contextmanager
-def _topic(name: str | None) -> Iterator[list[Sink]]:
+def _topic(name: str | None, linger_ms: int) -> Iterator[list[Sink]]:
     if name is None:
         yield []
         return
-    sink = KafkaSink(settings.read(settings.KafkaSettings).kafka_bootstrap_servers, name)
+    sink = KafkaSink(settings.read(settings.KafkaSettings).kafka_bootstrap_servers, name, linger_ms=linger_ms)
     try:
         yield [sink]
     finally:
@@ -172,7 +173,8 @@ def _sinks(options: argparse.Namespace) -> Iterator[list[Sink]]:
         sinks: list[Sink] = []
         if options.topic is not None:
             servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
-            sinks.append(KafkaSink(servers, options.topic))
+            linger_ms = LIVE_LINGER_MS if options.rate else LINGER_MS
+            sinks.append(KafkaSink(servers, options.topic, linger_ms=linger_ms))
             opened.callback(sinks[-1].close)
         if options.output is not None:
             sinks.append(HistorySink(options.output))

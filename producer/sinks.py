@@ -19,7 +19,9 @@ from producer.sent import HEADER, Partition, Place, Run, Sent, look_up
 
 CONNECT_TIMEOUT_S: Final = 10.0
 BATCH_BYTES: Final = 128 * 1024
+# Full batches for those who send as fast as they can, short waiting for those who send as it happens.
 LINGER_MS: Final = 50
+LIVE_LINGER_MS: Final = 5
 MAX_UNACKNOWLEDGED: Final = 20_000
 MAX_UNACKNOWLEDGED_KIB: Final = 32 * 1024
 _ANY_PARTITION: Final = -1
@@ -80,7 +82,12 @@ class KafkaSink:
     """
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, delivery_timeout_s: float = 120.0, clock: Clock = monotonic
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        delivery_timeout_s: float = 120.0,
+        clock: Clock = monotonic,
+        linger_ms: int = LINGER_MS,
     ) -> None:
         """Raises `KafkaUnreachable` and `TopicMissing`."""
         self._servers = bootstrap_servers
@@ -101,7 +108,7 @@ class KafkaSink:
                 "queue.buffering.max.messages": MAX_UNACKNOWLEDGED,
                 "queue.buffering.max.kbytes": MAX_UNACKNOWLEDGED_KIB,
                 "batch.size": BATCH_BYTES,
-                "linger.ms": LINGER_MS,
+                "linger.ms": linger_ms,
                 "compression.type": "gzip",
                 "partitioner": "murmur2",
                 "delivery.report.only.error": True,
