@@ -107,10 +107,12 @@ SENTENCES: Final[dict[str, Callable[[float], str]]] = {
 }
 
 
-def sentence(feature: str, value: float | None) -> str:
-    """A feature's value in words; by its written meaning where there is no sentence of its own, or no value."""
+def sentence(feature: str, value: float | str | None) -> str:
+    """A feature's value in words; by its written meaning where it is text, has no sentence of its own, or no value."""
     if value is None:
         return f"{_MEANINGS[feature]}: not known"
+    if isinstance(value, str):
+        return f"{_MEANINGS[feature]}: {value}"
     written = SENTENCES.get(feature)
     return f"{_MEANINGS[feature]}: {value:g}" if written is None else written(value)
 
@@ -126,6 +128,7 @@ def drivers(row: FeatureRow, feature_names: Sequence[str], contributions: Floats
 
 
 def _driver(feature: str, value: float | int | str | None, contribution: float) -> Driver:
-    number = None if value is None else float(value)
+    shown = value if isinstance(value, str) or value is None else float(value)
     effect = "raises" if contribution > 0 else "lowers"
-    return Driver(feature, number, contribution, f"{sentence(feature, number)} ({effect} the risk)")
+    number = None if isinstance(shown, str) else shown
+    return Driver(feature, number, contribution, f"{sentence(feature, shown)} ({effect} the risk)")

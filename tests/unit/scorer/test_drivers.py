@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from churn.features import FEATURES, MODEL_FEATURES
+from churn.model import TEXT_FEATURES
 from scorer.drivers import SENTENCES, drivers, sentence
 
 
@@ -29,12 +30,18 @@ def test_a_sentence_says_the_value(feature: str, value: float, words: str) -> No
 
 
 def test_every_feature_of_the_model_has_a_sentence() -> None:
-    assert set(SENTENCES) == set(MODEL_FEATURES)
+    assert set(SENTENCES) == set(MODEL_FEATURES) - TEXT_FEATURES
 
 
 @pytest.mark.parametrize("feature", [feature for feature in FEATURES if feature.name not in SENTENCES])
 def test_a_feature_without_a_sentence_of_its_own_is_told_by_its_meaning(feature: object) -> None:
     assert sentence(feature.name, 3.0) == f"{feature.meaning.rstrip('.')}: 3"  # type: ignore[attr-defined]
+
+
+def test_a_text_is_said_by_its_meaning_and_has_no_number() -> None:
+    (found,) = drivers({"country": "FR"}, ["country"], np.array([0.2]))
+    assert found.value is None
+    assert found.sentence == "The latest country seen: FR (raises the risk)"
 
 
 def test_a_value_that_is_not_known_is_said_so() -> None:
