@@ -9,7 +9,7 @@ from stack.workers import StreamProcessor
 
 from .scenario import PATIENCE_S, SESSION_TIMEOUT_S, Scenario
 
-REDIS_TIMEOUT_S = 10.0  # of churn.feature_store.connect
+REDIS_TIMEOUT_S = 10.0  # after which RedisFeatureStore gives up
 
 
 def kill_workers(scenario: Scenario, times: int) -> None:
