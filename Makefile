@@ -6,6 +6,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 PACKAGES := churn producer stream_processor scorer es_ingest training analytics kibana stack
 READY := $(VENV)/.ready
+# Two at a time, because most wait for servers; a file's tests share theirs.
+TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
 .PHONY: help setup demo up down status test check bench bench-fold bench-stream bench-freshness bench-memory bench-producer docs lock
@@ -44,10 +46,10 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports
-	$(RUN) pytest -q tests/unit tests/property
+	$(TEST) tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(RUN) pytest -q tests/integration tests/chaos tests/end_to_end
+	$(TEST) tests/integration tests/chaos tests/end_to_end
 
 bench: bench-fold bench-stream bench-freshness bench-memory bench-producer ## every benchmark
 
