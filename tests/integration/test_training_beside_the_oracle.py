@@ -14,14 +14,15 @@ from stack.workers import PROJECT
 from training.evaluate import expected_calibration_error, lift
 from training.train import Least, Trained, train
 
-SHOP = ["--num_customers", "9000", "--num_events", "300000", "--days", "450", "--seed", "3", "--until", "2026-01-01T00:00:00Z"]
+SIZE = ["--num_customers", "9000", "--num_events", "300000", "--days", "450", "--seed", "3"]
+UNTIL = ["--until", "2026-01-01T00:00:00Z"]
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated history with its truth."""
     directory = tmp_path_factory.mktemp("shop") / "history"
-    command = [sys.executable, "-m", "producer", "simulate", *SHOP, "--output", str(directory)]
+    command = [sys.executable, "-m", "producer", "simulate", *SIZE, *UNTIL, "--output", str(directory)]
     subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
     return directory
 
