@@ -121,6 +121,7 @@ def replay(address: str, path: Path) -> tuple[str, float]:
         text=True,
     )
     peak = 0.0
+    time.sleep(1)  # a process that has just been started may still show the memory of its parent
     while process.poll() is None:
         peak = max(peak, peak_mib(process.pid))
         time.sleep(0.2)

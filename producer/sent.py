@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from churn import topics
 from producer.errors import KafkaUnreachable
 
 HEADER: Final = "source"
@@ -103,6 +104,10 @@ def look_up(bootstrap_servers: str, fingerprint: str, partitions: list[Partition
             "enable.partition.eof": True,
             "isolation.level": "read_uncommitted",
             "fetch.wait.max.ms": 20,
+            # By default the client would read ahead by far more than a replay needs otherwise.
+            "queued.max.messages.kbytes": 4096,
+            "fetch.max.bytes": topics.MAX_MESSAGE_BYTES,
+            "max.partition.fetch.bytes": 256 * 1024,
             "log_level": 2,
         }
     )
