@@ -225,20 +225,3 @@ def test_a_worker_keeps_a_redis_cluster(pipeline: Stack, new_worker: StartWorker
         comparison = compare(everybody, folded_offline(pipeline.kafka.address))
         assert comparison.is_equal, str(comparison)
         assert sorted(RedisFeatureStore(cluster.url, is_cluster=True).customer_ids()) == sorted(everybody)
-
-
-def test_a_grown_topic_ends_a_running_worker_with_the_reason(pipeline: Stack, new_worker: StartWorker) -> None:
-    publish(pipeline.kafka.address, some_events(500))
-    worker = new_worker()
-    worker.start()
-    wait_until_done(pipeline.kafka.address, GROUP, topics.EVENTS)
-    grow(pipeline.kafka.address, 12)
-    assert wait_until(lambda: not worker.is_running, timeout_s=60)
-    assert "topic events has 12 partitions, Ebb works with 8" in worker.log_file.read_text()
-    assert compare(kept_in_redis(pipeline.redis.url), folded_offline(pipeline.kafka.address)).is_equal
-
-
-def grow(address: str, partitions: int) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=address)
-    admin.create_partitions({topics.EVENTS: partitions})
-    admin.close()
