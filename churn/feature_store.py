@@ -105,8 +105,8 @@ class FeatureStore(Protocol):
     def read_states(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
         """States of those customers that have one."""
 
-    def write_states(self, writes: Sequence[StateWrite]) -> int:
-        """Write each state unless a newer or equal one is there; returns how many were written.
+    def write_states(self, writes: Sequence[StateWrite]) -> set[str]:
+        """Write each state unless a newer or equal one is there; returns the customers whose state was written.
 
         Raises `StoreUnavailable`, also for a customer of another partition and for a state rebuilt since it was read.
         """
@@ -200,11 +200,11 @@ class RedisFeatureStore:
         found = ((customer_id, _parse_kept(*row)) for customer_id, row in zip(customer_ids, rows, strict=True))
         return {customer_id: kept for customer_id, kept in found if kept is not None}
 
-    def write_states(self, writes: Sequence[StateWrite]) -> int:
-        return sum(
-            self._guarded(lambda node=node, part=part: self._write_to(node, part))
-            for node, part in self._guarded(lambda: self._by_node(writes))
-        )
+    def write_states(self, writes: Sequence[StateWrite]) -> set[str]:
+        written: set[str] = set()
+        for node, part in self._guarded(lambda: self._by_node(writes)):
+            written |= self._guarded(lambda node=node, part=part: self._write_to(node, part))
+        return written
 
     def _by_node(self, writes: Sequence[StateWrite]) -> list[tuple[Any, Sequence[StateWrite]]]:
         if not self._is_cluster:
@@ -216,7 +216,7 @@ class RedisFeatureStore:
             nodes.setdefault(node.name, (pool, []))[1].append(write)
         return list(nodes.values())
 
-    def _write_to(self, pool: Any, writes: Sequence[StateWrite]) -> int:
+    def _write_to(self, pool: Any, writes: Sequence[StateWrite]) -> set[str]:
         """One connection, commands packed together: a pipeline of redis-py costs three times as much per write."""
         connection = pool.get_connection()
         try:
@@ -224,11 +224,11 @@ class RedisFeatureStore:
                 connection.send_command("SCRIPT", "LOAD", _WRITE_IF_NEWER)
                 connection.read_response()
                 self._knows_script.add(id(pool))
-            written = 0
+            written = set()
             for start in range(0, len(writes), _WRITES_PER_ROUND_TRIP):
                 part = writes[start : start + _WRITES_PER_ROUND_TRIP]
                 connection.send_packed_command(connection.pack_commands(map(self._command, part)))
-                written += sum(connection.read_response() for _ in part)
+                written |= {write.customer_id for write in part if connection.read_response()}
         except BaseException:
             connection.disconnect()  # replies that nobody read must not become those of the next caller
             raise
@@ -325,8 +325,8 @@ class MemoryFeatureStore:
         found = ((customer_id, self.read_customer(customer_id)) for customer_id in customer_ids)
         return {customer_id: customer.kept for customer_id, customer in found if customer and customer.kept}
 
-    def write_states(self, writes: Sequence[StateWrite]) -> int:
-        return sum(self._write_state(write) for write in writes)
+    def write_states(self, writes: Sequence[StateWrite]) -> set[str]:
+        return {write.customer_id for write in writes if self._write_state(write)}
 
     def _write_state(self, write: StateWrite) -> bool:
         raw = self._customers.setdefault(write.customer_id, {})

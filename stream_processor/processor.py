@@ -124,9 +124,11 @@ class Processor:
         self._is_full.clear()
         changes = self._fold.take_changes()
         self._has_room.set()
-        await asyncio.to_thread(self._write, changes.writes)
+        written = await asyncio.to_thread(self._write, changes.writes)
         self._metrics.observe_freshness([event.value.timestamps for event in folded], self._wall_ms())
-        await self._publish_states([*changes.writes, *changes.announced])
+        # What was not written is older than what another worker wrote, and published.
+        await self._publish_states([each for each in changes.writes if each.customer_id in written])
+        await self._publish_states(changes.announced)
         await self._publish_letters(changes.letters)
         self._fold.evict()
         now = self._monotonic()
@@ -143,11 +145,13 @@ class Processor:
         self._store.require_run(self._redis_run_id)
         return found
 
-    def _write(self, writes: Sequence[StateWrite]) -> None:
+    def _write(self, writes: Sequence[StateWrite]) -> set[str]:
+        written: set[str] = set()
         if writes:
             with self._metrics.redis_round_trip_s.time():
-                self._store.write_states(writes)
+                written = self._store.write_states(writes)
         self._store.require_run(self._redis_run_id)
+        return written
 
     async def _publish_states(self, writes: Sequence[StateWrite]) -> None:
         by_partition: dict[int, list[tuple[bytes, bytes]]] = {}

@@ -28,14 +28,14 @@ from stream_processor.processor import Processor
 MUTATION = "MUTATION"
 
 
-def write_over_anything(store: RedisFeatureStore, writes: Sequence[StateWrite]) -> int:
+def write_over_anything(store: RedisFeatureStore, writes: Sequence[StateWrite]) -> set[str]:
     """In place of `RedisFeatureStore.write_states`."""
     pipeline = store._client.pipeline(transaction=False)
     for write in writes:
         fields = {"state": write.packed, "applied": f"{write.partition}:{write.offset}"}
         pipeline.hset(customer_key(write.customer_id), mapping=fields)
     store._guarded(pipeline.execute)
-    return len(writes)
+    return {write.customer_id for write in writes}
 
 
 def late_writes() -> None:
