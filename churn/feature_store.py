@@ -56,7 +56,7 @@ _WRITE_SHA: Final = hashlib.sha1(_WRITE_IF_NEWER.encode(), usedforsecurity=False
 # A card that another scorer has written since the last one was read stays: the loser reads it and scores again.
 _WRITE_CARD: Final = """
 if (redis.call('HGET', KEYS[1], 'as_of') or '') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+if #ARGV > 1 then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
 return 1
 """
 _CARD_SHA: Final = hashlib.sha1(_WRITE_CARD.encode(), usedforsecurity=False).hexdigest()

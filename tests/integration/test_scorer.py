@@ -21,7 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from churn import model as models
 from churn import risk_card, topics
 from churn.events import Event
-from churn.feature_store import DUE, Kept, RedisFeatureStore, StateWrite, customer_key
+from churn.feature_store import DUE, Customer, RedisFeatureStore, StateWrite, customer_key
 from churn.features import MODEL_FEATURES, feature_row, replay
 from churn.model import About, Population, RiskModel
 from churn.risk_card import RiskCard, Status
@@ -31,6 +31,7 @@ from scorer.__main__ import main
 from scorer.actions import ACTIONS_FILE, read_actions
 from scorer.kafka_topics import Notices, RiskTopic
 from scorer.live_model import LiveModel
+from scorer.scoring import Scoring
 from scorer.service import Service
 from stack.stack import Stack
 from stack.waiting import wait_until
@@ -84,7 +85,9 @@ def running(kafka: str, redis_url: str, group: str, model_dir: Path, clock: Cloc
     def run(store: RedisFeatureStore = shared_store) -> Iterator[None]:
         stop = Flag()
         notices, risk_topic = Notices(kafka, group), RiskTopic(kafka)
-        service = Service(store, notices, risk_topic, LiveModel(model_dir), read_actions(ACTIONS_FILE), clock)
+        live_model = LiveModel(model_dir)
+        scoring = Scoring(store, risk_topic, live_model, read_actions(ACTIONS_FILE), clock)
+        service = Service(store, notices, scoring, live_model, clock, rescore_per_s=10_000)
         thread = Thread(target=service.run, args=(stop,))
         thread.start()
         try:
@@ -212,7 +215,8 @@ def test_a_silent_customer_is_scored_again_when_due_and_not_before(
             assert wait_until(lambda seen=seen: fields_of(store, other).get("scored_at", "") > seen, TIMEOUT_S)
 
     with running():
-        pass_two_turns()  # the first look, at everybody, is over before `silent` is there
+        # The first look, at everybody, is over before `silent` is there.
+        assert wait_until(lambda: all_have(store, [other], "status", "fresh"), TIMEOUT_S)
         (silent,) = new_customers(store, 1)
         notify(silent)
         assert wait_until(lambda: all_have(store, [silent], "status", "fresh"), TIMEOUT_S)
@@ -253,9 +257,9 @@ class Watched(RedisFeatureStore):
         super().__init__(url, timeout_s=1)
         self.was_asked = Flag()
 
-    def read_states(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
+    def read_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
         self.was_asked.set()
-        return super().read_states(customer_ids)
+        return super().read_customers(customer_ids)
 
     def customer_ids(self) -> Iterable[str]:
         self.was_asked.set()
