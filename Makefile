@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python -m
 PACKAGES := churn producer stream_processor scorer es_ingest training analytics kibana stack
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo up down status test check bench bench-fold docs lock
+.PHONY: help setup demo up down status test check bench bench-fold bench-scorer docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,10 +45,13 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 test: check ## everything: the checks, then the tests against real servers
 	$(RUN) pytest -q tests/integration tests/end_to_end
 
-bench: bench-fold ## every benchmark
+bench: bench-fold bench-scorer ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
+
+bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of cards, an event's way to a new risk
+	$(RUN) benchmarks.scorer
 
 docs: $(READY) ## write the generated pages below docs/
 	$(RUN) docs.generate

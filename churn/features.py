@@ -333,19 +333,21 @@ def _tally_at(state: State, as_of_ms: int) -> Tally:
 
 
 class Look:
-    """One customer at a moment, for questions beyond the row that would cost another look at the whole state."""
+    """One customer at a moment, for questions beyond the row that would cost another look at the whole state.
+
+    `row` is what `feature_row` gives.
+    """
 
     def __init__(self, state: State, as_of: datetime) -> None:
         self._as_of_ms = epoch_ms(as_of)
         self._tally = _tally_at(state, self._as_of_ms)
 
-    def row(self) -> FeatureRow:
-        """As `feature_row`."""
-        return row_of(self._tally, self._as_of_ms)
+        self.row = row_of(self._tally, self._as_of_ms)
 
     def next_step_ms(self) -> int | None:
         """When silence alone next changes a number that a model looks at by more than the time that passes."""
-        return next_step_ms(self._tally, self._as_of_ms)
+        last_ms = self.row["last_purchase_at"]
+        return next_step_ms(self._tally, self._as_of_ms, None if last_ms is None else int(last_ms))
 
     def row_after(self, event: Event) -> FeatureRow:
         """The features of models as they would be if this happened at the moment: the end of this look."""

@@ -25,7 +25,7 @@ class Status(StrEnum):
     INSUFFICIENT_DATA = "insufficient_data"
 
 
-class Driver(msgspec.Struct, frozen=True):
+class Driver(msgspec.Struct, frozen=True, gc=False):
     """One reason: `contribution` in log-odds (positive raises the risk), the value it rests on, and a sentence."""
 
     feature: str
@@ -47,14 +47,14 @@ class BandChange(msgspec.Struct, frozen=True, rename={"before": "from", "after":
     money_at_stake: float | None
 
 
-class Counterfactual(msgspec.Struct, frozen=True):
+class Counterfactual(msgspec.Struct, frozen=True, gc=False):
     """What the risk would be after something that a person can bring about."""
 
     risk: float
     sentence: str
 
 
-class RiskCard(msgspec.Struct, frozen=True, kw_only=True):
+class RiskCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything said of one customer at `as_of`.
 
     `base` plus all `contributions` is the log-odds of `risk`; they are in the order of the features of the model, and
@@ -185,7 +185,7 @@ def readable(card: RiskCard) -> dict[str, str]:
 
     `risk_by_day`, `band_change` and `band_change_told`, which the scorer itself keeps there, are not among them.
     """
-    counterfactual = card.counterfactual
+    counterfactual, days_late = card.counterfactual, card.days_late
     fields = {
         "status": card.status.value,
         "as_of": moment_text(card.as_of),
@@ -207,7 +207,7 @@ def readable(card: RiskCard) -> dict[str, str]:
         "tier": card.tier or "",
         "lifecycle": card.lifecycle or "",
         "action": card.action,
-        "days_late": "" if card.days_late is None else f"{card.days_late:.1f}",
+        "days_late": "" if days_late is None else f"{days_late:.1f}",
         "model_version": card.model_version or "",
         "feature_version": card.feature_version or "",
     }

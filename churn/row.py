@@ -273,28 +273,38 @@ def _add_carts(row: FeatureRow, tally: Tally, as_of_ms: int) -> None:
     row["cart_is_waiting"] = int(is_open and idle_ms > CART_REMINDER_MS)
 
 
-def next_step_ms(tally: Tally, as_of_ms: int) -> int | None:
+def next_step_ms(tally: Tally, as_of_ms: int, last_ms: int | None) -> int | None:
     """When silence alone next changes a count, a sum, a rate or a score that models look at, after `as_of_ms`.
 
     An order or a day leaves a window, the open cart is abandoned, the recency reaches a cut. Until then only days and
-    the ratios of days grow. None where nothing of that kind is to come.
+    the ratios of days grow. None where nothing of that kind is to come. `last_ms` is the `last_purchase_at` of the row.
     """
-    began_ms = [order.at_ms for order in tally.orders]
-    steps = []
-    for span in _ORDER_SPANS:
-        place = bisect_right(began_ms, as_of_ms - span * DAY_MS)
-        steps += [at_ms + span * DAY_MS for at_ms in began_ms[place : place + 1]]
-    for spans, dated in ((_DAY_SPANS, tally.days), (_ORDER_SPANS, tally.loose_refunds)):
-        days = [each[0] for each in dated]
-        for span in spans:
-            place = bisect_left(days, _first_day(as_of_ms, span))
-            steps += [(day + span) * DAY_MS + 1 for day in days[place : place + 1]]
-    if tally.cart_items and not tally.cart_was_abandoned:
+    steps: list[int] = []
+    began_ms = [order[1] for order in tally.orders]
+    _add_leaving(steps, began_ms, as_of_ms, _ORDER_SPANS)
+    # A day is in a window until its first millisecond is out of it.
+    _add_leaving(steps, [day[0] * DAY_MS + 1 for day in tally.days], as_of_ms, _DAY_SPANS)
+    _add_leaving(steps, [day[0] * DAY_MS + 1 for day in tally.loose_refunds], as_of_ms, _ORDER_SPANS)
+    if tally.cart_items and not tally.cart_was_abandoned and as_of_ms <= tally.cart_last_ms + CART_ABANDONED_MS:
         steps.append(tally.cart_last_ms + CART_ABANDONED_MS + 1)
-    last_ms = _net_orders(tally)[1]
     if last_ms is not None:
-        steps += [last_ms + int(cut * DAY_MS) + 1 for cut in VALUE_CUTS["recency_days"]]
-    return min((step for step in steps if step > as_of_ms), default=None)
+        place = bisect_left(_RECENCY_CUTS_MS, as_of_ms - last_ms)
+        steps += [last_ms + cut_ms + 1 for cut_ms in _RECENCY_CUTS_MS[place : place + 1]]
+    return min(steps, default=None)
+
+
+def _add_leaving(steps: list[int], starts_ms: list[int], as_of_ms: int, spans: tuple[int, ...]) -> None:
+    """When the oldest of these sorted moments within each span is out of it."""
+    if not starts_ms:
+        return
+    newest_ms = starts_ms[-1]
+    for span in spans:
+        after_ms = as_of_ms - span * DAY_MS
+        if newest_ms > after_ms:
+            steps.append(starts_ms[bisect_right(starts_ms, after_ms)] + span * DAY_MS)
+
+
+_RECENCY_CUTS_MS: Final = tuple(int(cut * DAY_MS) for cut in VALUE_CUTS["recency_days"])
 
 
 # Preferences.

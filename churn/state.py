@@ -174,7 +174,7 @@ class Summary(_Fields, frozen=True, array_like=True, gc=False):  # type: ignore[
     """
 
 
-class Tally(_Fields):
+class Tally(_Fields, gc=False):
     """A summary under work: the same fields, open for change, some of them in containers that are quick to change."""
 
     categories: dict[str, list[int]] = {}  # type: ignore[assignment]

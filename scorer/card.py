@@ -75,7 +75,7 @@ def score_customers(
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     moments = [_as_of(known.state, now) for known in customers]
     looks = [Look(known.state, as_of) for known, as_of in zip(customers, moments, strict=True)]
-    rows = [look.row() for look in looks]
+    rows = [look.row for look in looks]
     steps = [look.next_step_ms() for look in looks]
     verdicts = _verdicts(customers, looks, rows, moments, model)
     return [
