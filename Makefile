@@ -6,11 +6,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 PACKAGES := churn producer stream_processor scorer es_ingest training analytics kibana stack
 READY := $(VENV)/.ready
+PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-scorer docs lock
+.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory docs lock
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make the virtual environment with the locked packages
 
@@ -21,6 +22,9 @@ $(READY): requirements-dev.lock
 	  else echo "python3-venv is missing: apt-get install python3-venv"; exit 1; fi; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(VENV)/bin/python -c 'import lightgbm' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1; \
+	  else echo "libgomp1 is missing: apt-get install libgomp1"; exit 1; fi; }
 	@touch $@
 
 demo: $(READY) ## play a history (or INPUT=file FORMAT=format) through everything, without Docker
@@ -43,9 +47,9 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 	$(RUN) pytest -q tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(RUN) pytest -q tests/integration tests/end_to_end
+	$(RUN) pytest -q tests/integration tests/chaos tests/end_to_end
 
-bench: bench-fold bench-scorer ## every benchmark
+bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
@@ -53,9 +57,25 @@ bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a stat
 bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of cards, an event's way to a new risk
 	$(RUN) benchmarks.scorer
 
+bench-stream: $(READY) $(PEERS)/.ready ## the stream processor beside its peers (WRITE=1: into docs/, ARGS=...)
+	$(RUN) benchmarks.stream $(if $(WRITE),--write) $(ARGS)
+
+bench-freshness: $(READY) ## from produced to visible in Redis at 2,000 events/s (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.freshness $(if $(WRITE),--write) $(ARGS)
+
+bench-memory: $(READY) ## memory of a worker at 100,000 customers, bytes in Redis (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.memory $(if $(WRITE),--write) $(ARGS)
+
+# The peers' own packages do not go together with ours.
+$(PEERS)/.ready: benchmarks/requirements.lock $(READY)
+	$(VENV)/bin/python -m venv --clear $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 docs: $(READY) ## write the generated pages below docs/
 	$(RUN) docs.generate
 
 lock: $(READY) ## resolve the packages of pyproject.toml anew, with hashes
 	$(RUN) uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o requirements.lock
 	$(RUN) uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(RUN) uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 benchmarks/requirements.in -o benchmarks/requirements.lock

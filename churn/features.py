@@ -158,7 +158,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     _for_people("cart_items", "Units in the open cart.", "count", 0),
     _for_people("cart_is_waiting", "1 while an open cart has been left alone for more than 1 hour.", "flag", 0),
     _for_people("top_category", "The category of most events.", "text"),
-    _for_people("favourite_category", "The category of most purchase lines.", "text"),
+    _of_model("favourite_category", "The category of most purchase lines.", "text"),
     _for_people(
         "category_events", "Events by category, the 8 most frequent, too high by at most events / 8.", "text", ""
     ),
@@ -213,9 +213,9 @@ FEATURES: Final[tuple[Feature, ...]] = (
     _for_people("last_event_at", "When the latest event happened.", "time"),
     _for_people("first_purchase_at", "When the first net order was made.", "time"),
     _for_people("last_purchase_at", "When the last line of the latest net order was bought.", "time"),
-    _for_people("country", "The latest country seen.", "text"),
-    _for_people("device", "The latest device seen.", "text"),
-    _for_people("channel", "The latest channel seen.", "text"),
+    _of_model("country", "The latest country seen.", "text"),
+    _of_model("device", "The latest device seen.", "text"),
+    _of_model("channel", "The latest channel seen.", "text"),
     _for_people("age", "Age by the customer's own profile.", "count"),
     _for_people("gender", "Gender by the customer's own profile.", "text"),
     _for_people("location", "Location by the customer's own profile.", "text"),

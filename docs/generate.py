@@ -86,15 +86,15 @@ from churn.feature_store import RedisFeatureStore
 store = RedisFeatureStore("redis://127.0.0.1:6379/0")
 now = datetime.now(UTC)
 
-customer = store.read_customer("42")                   # None for somebody of whom nothing is known
+customer = store.read_customer("42")  # None for somebody of whom nothing is known
 if customer is not None:
-    customer.status(now)                               # fresh, stale or insufficient_data at this moment
+    customer.status(now)  # fresh, stale or insufficient_data at this moment
     customer.fields["risk"], customer.fields["action"] # the fields below, as text
-    customer.features(now)                             # every feature, aged to this moment
+    customer.features(now)  # every feature, aged to this moment
 
-several = store.read_customers(["42", "43"])           # by id, those who are known
+several = store.read_customers(["42", "43"])  # by id, those who are known
 
-for customer_id, risk in store.top(20):                # the highest risks first
+for customer_id, risk in store.top(20):  # the highest risks first
     print(customer_id, risk)
 ```
 

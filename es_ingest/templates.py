@@ -23,6 +23,7 @@ EVENTS: Final = "events"
 CUSTOMERS: Final = "customers"
 RISK: Final = "risk"
 DEAD_LETTERS: Final = "dead-letters"
+MODELS: Final = "analytics-models"
 
 MAX_FIELDS: Final = 500
 REFRESH_INTERVAL: Final = "5s"
@@ -35,6 +36,7 @@ _LONG: Final = {"type": "long"}
 _DOUBLE: Final = {"type": "double"}
 # A file's path and a letter's id have no bound: past this many characters they are kept but not found by search.
 _UNBOUNDED: Final = {"type": "keyword", "ignore_above": 1024}
+_FLAG: Final = {"type": "boolean"}
 _ONLY_KEPT: Final = {"type": "keyword", "index": False, "doc_values": False}
 
 _BY_TYPE: Final[dict[Any, dict[str, Any]]] = {
@@ -125,11 +127,20 @@ def _letter_properties() -> Properties:
     return {"@timestamp": _DATE, **of_struct, **special}
 
 
+def _model_properties() -> Properties:
+    said: Properties = {"@timestamp": _DATE, "model_version": _KEYWORD, "model": _KEYWORD, "customers": _LONG}
+    outcome: Properties = {"is_champion": _FLAG, "went_live": _FLAG, "reasons": _UNBOUNDED}
+    numbers = ("base_rate", "roc_auc", "pr_auc", "lift_at_10", "brier", "brier_skill", "ece")
+    bounds = [f"{name}_{end}" for name in ("roc_auc", "pr_auc", "lift_at_10", "brier") for end in ("low", "high")]
+    return said | outcome | dict.fromkeys((*numbers, *bounds), _DOUBLE)
+
+
 ALL: Final = (
     Template(f"ebb-{EVENTS}", f"{EVENTS}-*", _event_properties()),
     Template(f"ebb-{CUSTOMERS}", CUSTOMERS, _card_properties()),
     Template(f"ebb-{RISK}", f"{RISK}-*", _card_properties()),
     Template(f"ebb-{DEAD_LETTERS}", f"{DEAD_LETTERS}-*", _letter_properties()),
+    Template(f"ebb-{MODELS}", MODELS, _model_properties()),
 )
 
 

@@ -1,6 +1,7 @@
 """The process: reads clock, environment and signals, connects what the command line asks for, and sums up."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -15,14 +16,14 @@ from rich.console import Console
 
 from churn import logs, settings
 from churn.history import HistoryExists
-from producer import arguments, simulate
+from producer import arguments, history_files, simulate
 from producer.adapters import Adapter
 from producer.errors import ProducerError, PublishFailed
 from producer.files import open_rows
 from producer.pacing import EventTime, FixedRate, NoWait, Pace, Sleep
 from producer.progress import ProgressLine
 from producer.replay import Counts, Part, Replay, shift_to
-from producer.simulator import Plan, Simulation
+from producer.simulator import Simulation, arrivals
 from producer.sinks import HistorySink, KafkaSink, Sink
 
 
@@ -56,20 +57,40 @@ def main() -> int:
 
 
 def _simulate(options: argparse.Namespace, stop: Stop) -> int:
-    plan = Plan(options.num_customers, options.num_events, options.days, options.seed, options.until)
-    with _sinks(options) as sinks, _summed_up(simulate.summary) as counts:
-        simulation = Simulation(plan)
+    if options.output is not None:
+        history_files.require_empty(options.output)
+    with _topic(options.topic) as sinks, _summed_up(simulate.summary) as counts:
+        simulation = Simulation(arguments.plan_of(options), options.processes or os.cpu_count() or 1)
         send = partial(simulate.send, sinks=sinks, counts=counts)
-        if options.live_only:
-            simulate.pass_over(simulation.history(), stop.is_asked)
-        else:
-            past = simulate.at_their_time(simulation.history(), _pace(options.speed, stop.wait))
-            with _progress("simulating", "events") as progress:
-                send(past, progress=progress, expected=plan.num_events, must_stop=stop.is_asked)
+        try:
+            said = _past(options, stop, simulation, send)
+        except simulate.Stopped:
+            is_partial = options.output is not None and options.output.exists()
+            left = f"; what lies in {options.output} is only a part: remove it" if is_partial else ""
+            print(f"producer: stopped before the history was complete{left}", file=sys.stderr)
+            return _exit_code(stop)
         if options.live and not stop.is_asked():
             _live(options, stop, simulation, send)
             return 0
+        counts.events = counts.events or simulation.num_events
+    print(said)
     return _exit_code(stop)
+
+
+def _past(options: argparse.Namespace, stop: Stop, simulation: Simulation, send: Callable[..., None]) -> str:
+    """Simulate the history, write and send it where that is wanted; returns what came out, for people."""
+    expected = simulation.plan.num_events
+    with _progress("simulating", "events") as progress:
+        lived = simulation.tables(simulate.watched(progress, expected, stop.is_asked))
+    if options.output is not None:
+        with _progress("writing", "events") as progress:
+            written = simulate.watched(progress, expected, stop.is_asked)
+            history_files.write(options.output, lived, simulation.shop, options.file_format, written)
+    if options.topic is not None and not options.live_only:
+        past = simulate.at_their_time(arrivals(lived.events), _pace(options.speed, stop.wait))
+        with _progress("sending", "events") as progress:
+            send(past, progress=progress, expected=lived.events.num_rows, must_stop=stop.is_asked)
+    return simulate.described(lived)
 
 
 def _live(options: argparse.Namespace, stop: Stop, simulation: Simulation, send: Callable[..., None]) -> None:
@@ -101,6 +122,18 @@ def _replay(options: argparse.Namespace, stop: Stop) -> int:
     if stop.is_asked():
         print(f"producer: stopped; go on with --skip {options.skip + counts.rows}", file=sys.stderr)
     return _exit_code(stop)
+
+
+@contextmanager
+def _topic(name: str | None) -> Iterator[list[Sink]]:
+    if name is None:
+        yield []
+        return
+    sink = KafkaSink(settings.read(settings.KafkaSettings).kafka_bootstrap_servers, name)
+    try:
+        yield [sink]
+    finally:
+        sink.close()
 
 
 @contextmanager

@@ -4,12 +4,27 @@ import argparse
 import codecs
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from churn.events import MAX_CLOCK_AHEAD
 from producer.adapters import FORMATS
+from producer.faults import Faults
+from producer.history_files import FILE_FORMATS
+from producer.simulator import Plan
 
 MAX: Final = "max"
+LEAST_EVENTS: Final = 3  # a customer
+TOP_SHARES: Final = (0.5, 0.95)
+_FAULTS: Final = {
+    "duplicates": "of events, sent twice",
+    "late": "of events, arriving hours later",
+    "shuffled": "of events, arriving up to ten minutes later",
+    "future": "of events, dated days ahead",
+    "malformed": "of events, breaking a rule of the schema",
+    "bots": "of all events, by visitors that are no people",
+    "clock_skew": "of sessions, on a device whose clock is wrong by minutes",
+    "anonymous": "of sessions, whose customer is known only from the middle on",
+}
 
 
 def parse(arguments: list[str] | None, now: datetime) -> argparse.Namespace:
@@ -36,17 +51,47 @@ def _simulate_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         description="Simulates the customers of a shop. The same flags, --until among them, give the same events.",
     )
     _add_sinks(parser)
-    past = parser.add_argument_group("the history")
-    past.add_argument("--num_customers", type=_count, default=2_000, metavar="N", help="default: %(default)s")
-    past.add_argument(
-        "--num_events", type=_count, default=60_000, metavar="N", help="about so many events (default: %(default)s)"
+    past = parser.add_argument_group("the history (every _ in a name may be a -)")
+    _add(past, "--num_customers", type=_count, default=2_000, metavar="N", help="default: %(default)s")
+    _add(
+        past,
+        "--num_events",
+        type=_count,
+        default=60_000,
+        metavar="N",
+        help="about so many events (default: %(default)s)",
     )
     past.add_argument("--days", type=_count, default=365, metavar="N", help="its length (default: %(default)s)")
     past.add_argument("--seed", type=_count_or_0, default=7, metavar="N", help="default: %(default)s")
     past.add_argument(
         "--until", type=_moment, metavar="TIME", help="its end, like 2026-01-01T00:00:00Z (default: this minute)"
     )
+    _add(
+        past,
+        "--top_share",
+        type=_top_share,
+        default=0.7,
+        metavar="SHARE",
+        help="of revenue, from the 20 %% of buyers who spend most (default: %(default)s)",
+    )
+    _add(past, "--refunds", type=_share, default=0.1, metavar="SHARE", help="of orders (default: %(default)s)")
     past.add_argument("--speed", type=_speed, default=MAX, metavar="N|max", help=_SPEED_HELP)
+    _add(
+        past,
+        "--file_format",
+        choices=FILE_FORMATS,
+        default="parquet",
+        help="of the files in --output; training reads parquet (default: %(default)s)",
+    )
+    past.add_argument(
+        "--processes",
+        type=_count,
+        metavar="N",
+        help="at most; the events are the same (default: all cores)",
+    )
+    wrong = parser.add_argument_group("what goes wrong (shares, 0 unless said; written down in _truth)")
+    for name, meaning in _FAULTS.items():
+        _add(wrong, f"--{name}", type=_share, default=0.0, metavar="SHARE", help=meaning)
     present = parser.add_argument_group("the present")
     present.add_argument(
         "--live", action="store_true", help="go on after the history: the customers act now, until stopped"
@@ -66,12 +111,39 @@ def _finish_simulate(parser: argparse.ArgumentParser, options: argparse.Namespac
         options.until = now.replace(second=0, microsecond=0)
     if options.topic is not None and options.until > now + MAX_CLOCK_AHEAD:
         parser.error(f"--until {options.until.isoformat()} lies ahead: on a topic events of the future are refused")
-    if options.num_events <= options.num_customers:
-        parser.error("--num_events must be above --num_customers: everybody signs up with an event")
+    least = LEAST_EVENTS * options.num_customers
+    if options.num_events < least:
+        parser.error(f"--num_events must be at least {least:,}: everybody signs up and looks at something")
+    if options.late + options.shuffled + options.future + options.malformed > 1:
+        parser.error("--late, --shuffled, --future and --malformed are shares of the same events: together at most 1")
     options.live = options.live or options.live_only
+    if options.live and options.topic is None:
+        parser.error("--live events go to a topic: name it with --topic")
+    if options.live_only and options.output is not None:
+        parser.error("--live-only writes no history: leave out --output")
     if not options.live and (options.rate or options.for_s):
         parser.error("--rate and --for say how --live goes: add it")
     options.rate = options.rate or 200.0
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What the options of `simulate` ask for."""
+    return Plan(
+        options.num_customers,
+        options.num_events,
+        options.days,
+        options.seed,
+        options.until,
+        options.top_share,
+        options.refunds,
+        Faults(**{name: getattr(options, name) for name in Faults._fields}),
+    )
+
+
+def _add(group: "argparse._ArgumentGroup", name: str, **options: Any) -> None:
+    """An option whose name may be written with - as well."""
+    names = dict.fromkeys((name, "--" + name[2:].replace("_", "-")))
+    group.add_argument(*names, dest=name[2:], **options)
 
 
 def _replay_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -132,6 +204,23 @@ def _positive(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to below 1")
+    return value
+
+
+def _top_share(text: str) -> float:
+    value = _share(text)
+    if not TOP_SHARES[0] <= value <= TOP_SHARES[1]:
+        raise argparse.ArgumentTypeError(f"{text} is not between {TOP_SHARES[0]} and {TOP_SHARES[1]}")
     return value
 
 

@@ -81,8 +81,12 @@ def open_rows(path: Path, encoding: str = "utf-8") -> RowFile:
 
 
 def _parts(directory: Path) -> list[Path]:
-    """The Parquet files of a history, by date and then in the order in which they were written."""
+    """The Parquet files of a history, by date and then in the order in which they were written.
+
+    Folders that begin with an underscore hold other things than events: a simulated history's truth, say.
+    """
     parts = [path for path in directory.rglob("*") if path.name.endswith(_PARQUET)]
+    parts = [path for path in parts if not any(name.startswith("_") for name in path.relative_to(directory).parts)]
     if not parts:
         raise UnreadableFile(f"{directory}: no Parquet file in it")
     return sorted(parts, key=lambda path: (path.parent, len(path.name), path.name))

@@ -96,10 +96,11 @@ async def _publish(address: str, messages: Sequence[Message]) -> None:
 
 
 class Record(NamedTuple):
-    """One message of a topic and where it lies."""
+    """One message of a topic and where it lies; `timestamp` in epoch milliseconds."""
 
     partition: int
     offset: int
+    timestamp: int
     key: bytes | None
     value: bytes | None
 
@@ -118,7 +119,7 @@ async def _read_topic(address: str, name: str) -> list[Record]:
     found: list[Record] = []
     while [tp for tp, end in ends.items() if await consumer.position(tp) < end]:
         for tp, records in (await consumer.getmany(timeout_ms=1000)).items():
-            found += [Record(tp.partition, each.offset, each.key, each.value) for each in records]
+            found += [Record(tp.partition, each.offset, each.timestamp, each.key, each.value) for each in records]
     await consumer.stop()
     return found
 
@@ -142,7 +143,8 @@ def fold_of(records: tuple[Record, ...]) -> dict[str, Kept]:
 def _decoded(records: Sequence[Record]) -> Iterator[tuple[str, Event, bytes]]:
     for record in records:
         try:
-            event = decode(record.value, now=datetime.now(UTC), currency="EUR")
+            moment = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            event = decode(record.value, now=moment, currency="EUR")
         except InvalidEvent:
             continue
         yield event.customer_id, event, f"{record.partition}:{record.offset}".encode()
@@ -218,6 +220,7 @@ def empty(stack: Stack) -> None:
     client = redis.Redis.from_url(stack.redis.url)
     client.config_set("maxmemory", 0)
     client.flushall()
+    client.config_resetstat()
     client.close()
     admin = KafkaAdminClient(bootstrap_servers=stack.kafka.address)
     left = {spec.name for spec in topics.ALL} & set(admin.list_topics())

@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 from churn import history, offline
 from churn.events import Event, epoch_ms
 from churn.features import LOOK_BACK_DAYS, MODEL_FEATURES, FeatureRow, feature_row, replay, update
-from churn.model import Floats
+from churn.model import Floats, number
 from churn.state import EMPTY, State
 from training.split import HORIZON
+
+# Shops close over holidays (12 days in the Online Retail data); a longer silence of everybody is missing data.
+LONGEST_SILENCE_DAYS: Final = 14
 
 _Known = tuple[datetime, datetime, str, Event]
 
@@ -47,9 +50,17 @@ class Samples(NamedTuple):
         """The rows for which `chosen` is true."""
         return Samples(self.customer_ids[chosen], self.cut_offs_ms[chosen], self.matrix[chosen], self.labels[chosen])
 
+    def columns(self, names: Sequence[str]) -> Floats:
+        """(n, names): these features."""
+        return self.matrix[:, [MODEL_FEATURES.index(name) for name in names]]
+
     def at(self, *moments: datetime) -> "Samples":
         """The rows of these cut-offs."""
         return self.where(np.isin(self.cut_offs_ms, [epoch_ms(moment) for moment in moments]))
+
+
+class HistoryHasHole(Exception):
+    """Events of many days are missing: who bought in those days would be taken for churned."""
 
 
 class Dataset(NamedTuple):
@@ -63,6 +74,18 @@ def span(table: Any) -> tuple[datetime, datetime]:
     """When the first and the last event of a history happened."""
     ends = pc.min_max(table["occurred_at"]).as_py()
     return ends["min"].astimezone(UTC), ends["max"].astimezone(UTC)
+
+
+def require_no_hole(table: Any) -> None:
+    """Raises `HistoryHasHole` where nobody did anything for more than `LONGEST_SILENCE_DAYS`."""
+    days = np.unique(table["occurred_at"].to_numpy().astype("datetime64[D]"))
+    gaps = np.diff(days).astype(int)
+    if len(gaps) and gaps.max() > LONGEST_SILENCE_DAYS:
+        place = int(gaps.argmax())
+        raise HistoryHasHole(
+            f"the history has no event between {days[place]} and {days[place + 1]}, {gaps[place]} days: whoever bought "
+            "then would be taken for churned; complete it, or train on one side of the hole only"
+        )
 
 
 def sha256_of(table: Any) -> str:
@@ -105,7 +128,7 @@ def _fold_customers(table: Any, *, cut_offs: tuple[datetime, ...], as_of: dateti
             keys.append((customer_id, None, None))
             rows.append(latest)
     columns = [pa.array([key[place] for key in keys], kind) for place, (_, kind) in enumerate(_KEYS)]
-    columns += [pa.array([row[name] for row in rows], pa.float64()) for name in MODEL_FEATURES]
+    columns += [pa.array([number(row[name]) for row in rows], pa.float64()) for name in MODEL_FEATURES]
     return pa.table(columns, schema=_SCHEMA)
 
 
@@ -123,8 +146,8 @@ def _as_dataset(folded: Any) -> Dataset:
 
 
 def _matrix(table: Any) -> Floats:
-    """The features of a table's rows, NaN where there is no value."""
-    columns = [pc.fill_null(table[name], float("nan")).to_numpy() for name in MODEL_FEATURES]
+    """The features of a table's rows."""
+    columns = [table[name].to_numpy() for name in MODEL_FEATURES]
     return np.column_stack(columns).astype(np.float64)
 
 

@@ -1,25 +1,35 @@
 """One training run: history in, a model with its metrics out. Reads no clock; the same history gives the same model."""
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from churn.features import MODEL_FEATURES, hash_id
 from churn.model import HORIZON_DAYS, About, Floats, Population, RiskModel
+from churn.row import ENGAGEMENT_CUTS, VALUE_CUTS
 from churn.segments import CutPoints, cut_points
 from churn.state import STATE_VERSION
-from training import dataset, evaluate, split
+from training import dataset, drift, evaluate, purchase_process, split
+from training.choose import EXPLAINABLE, FAMILIES, RECENCY, Choice, choose
 from training.dataset import Dataset, Samples
 from training.fit import Fitted, fit, require_both_outcomes
+from training.gate import CANDIDATE
 from training.split import Kind, Split
 
-LIBRARIES: Final = ("numpy", "scikit-learn", "skops")
+LIBRARIES: Final = ("lightgbm", "numpy", "scikit-learn", "scipy", "skops")
 TEST_SHARE_OF_CUSTOMERS: Final = 40
+REFERENCE: Final = "purchase process (MBG/NBD)"
+SEED: Final = 3
+# What an offer is weighed by: a churner who gets none costs as much as two offers that were not needed.
+MISSED_COST: Final = 2.0
+NEEDLESS_COST: Final = 1.0
 
 
 class InsufficientData(Exception):
@@ -33,12 +43,43 @@ class Least(NamedTuple):
     days: int
 
 
+class Facts(NamedTuple):
+    """What is said of the history in the model."""
+
+    data_sha256: str
+    last_day: str
+    population: Population
+
+
 class Trained(NamedTuple):
-    """A model, and what the rule that looks at recency alone reaches on the same test."""
+    """A model, and everything that its report shows.
+
+    `risks` (n,) of every compared model on the customers `test`; `champion` is the family of `model`.
+    """
 
     model: RiskModel
-    metrics: dict[str, float]
-    recency_alone: dict[str, float]
+    champion: str
+    choice: Choice
+    learned: Samples
+    test: Samples
+    risks: dict[str, Floats]
+    points: dict[str, dict[str, float]]
+    intervals: dict[str, dict[str, tuple[float, float]]]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Of the model on the test."""
+        return self.points[self.champion]
+
+    @property
+    def recency_alone(self) -> dict[str, float]:
+        """Of the rule that looks at recency alone, on the same test."""
+        return self.points[RECENCY]
+
+    @property
+    def to_judge(self) -> dict[str, Floats]:
+        """The risks that the gate compares; a live model may be added."""
+        return {CANDIDATE: self.risks[self.champion], RECENCY: self.risks[RECENCY]}
 
 
 def train(
@@ -47,61 +88,119 @@ def train(
     *,
     processes: int,
     on_folded: Callable[[int], object] = lambda _: None,
+    on_tried: Callable[[], object] = lambda: None,
     spark_history: Path | None = None,
+    families: Collection[str] = FAMILIES,
 ) -> Trained:
-    """Train on a table from `churn.history.read`; `on_folded` is told of events as they are folded.
+    """Train on a table from `churn.history.read`; `on_folded` is told of events folded, `on_tried` of recipes tried.
 
-    `spark_history` is where the table was read from, to let Spark fold it. Raises `InsufficientData`, and
-    `TooFewOutcomes`.
+    `spark_history` is where the table was read from, to let Spark fold it; `families` are compared. Raises
+    `InsufficientData`, `HistoryHasHole` and `TooFewOutcomes`.
     """
     first, last = dataset.span(table)
     days = (last - first).total_seconds() / 86400
+    dataset.require_no_hole(table)
     chosen = split.choose(first, last) if days >= least.days else None
     cut_offs = chosen.cut_offs if chosen else ()
     built = dataset.build(table, cut_offs, processes=processes, on_folded=on_folded, spark_history=spark_history)
     population = Population(len(built.buyers), round(days, 3), least.customers, least.days)
     if chosen is None or not population.is_sufficient:
         raise InsufficientData(_shortfall(population))
-    learn, calibrate, test = _parts(built.samples, chosen)
+    facts = Facts(dataset.sha256_of(table), last.date().isoformat(), population)
+    return learn_from(built, chosen, facts, on_tried=on_tried, families=families)
+
+
+def learn_from(
+    built: Dataset,
+    chosen: Split,
+    facts: Facts,
+    *,
+    on_tried: Callable[[], object] = lambda: None,
+    families: Collection[str] = FAMILIES,
+) -> Trained:
+    """Choose, fit, calibrate and test on samples that are there already. Raises `TooFewOutcomes`."""
+    learn, calibrate, test = parts(built.samples, chosen)
     require_both_outcomes("test", test)
-    fitted = fit(learn, calibrate)
-    measured = evaluate.metrics(test.labels, fitted.risk(test.matrix))
-    recency_alone = _recency_alone(learn, calibrate, test)
+    require_both_outcomes("train", learn)
+    if calibrate is not None:
+        require_both_outcomes("calibrate", calibrate)
+    # Sums in BLAS depend on how many threads share them.
+    with threadpool_limits(1, user_api="blas"):
+        choice = choose(_before_test(built.samples, chosen, learn), families, on_tried)
+        fitted = {family: fit(learn, calibrate, recipe) for family, recipe in choice.recipes.items()}
+        risks = {family: each.risk(test.matrix) for family, each in fitted.items()}
+        risks[REFERENCE] = purchase_process.no_order_risk(learn if calibrate is None else calibrate, test)
+    champion = choice.best_of(EXPLAINABLE)
+    points = {family: evaluate.metrics(test.labels, risk) for family, risk in risks.items()}
+    intervals = _intervals(test, risks)
     metrics = {
         "split": str(chosen.kind),
-        "rows": {"train": len(learn.labels), "calibrate": len(calibrate.labels) if calibrate else 0},
-        "test": {"model": measured, "recency_alone": recency_alone},
+        "champion": champion,
+        **_rows(learn, calibrate, test),
+        "chosen": {family: str(recipe) for family, recipe in choice.recipes.items()},
+        "test": {"model": points[champion], "recency_alone": points[RECENCY]},
+        "calibration": evaluate.calibration(test.labels, risks[champion])._asdict(),
+        "compared": {
+            family: {name: [points[family][name], *each[name]] for name in each} for family, each in intervals.items()
+        },
     }
-    cuts = _rfm_cut_points(built, last.date().isoformat())
-    about = _about(fitted, chosen, dataset.sha256_of(table), metrics, cuts, population)
-    return Trained(RiskModel(fitted.pipeline, about), measured, recency_alone)
+    best = fitted[champion]
+    about = msgspec.structs.replace(
+        _about(best, chosen, facts, metrics, _rfm_cut_points(built, facts.last_day)),
+        threshold=_threshold(best, learn if calibrate is None else calibrate),
+        reference=drift.references(test.matrix, risks[champion]),
+    )
+    model = RiskModel(best.pipeline, about, best.learned.trees)
+    return Trained(model, champion, choice, learn, test, risks, points, intervals)
 
 
-def _about(
-    fitted: Fitted,
-    chosen: Split,
-    data_sha256: str,
-    metrics: dict[str, Any],
-    cuts: CutPoints,
-    population: Population,
-) -> About:
+def _intervals(test: Samples, risks: Mapping[str, Floats]) -> dict[str, dict[str, tuple[float, float]]]:
+    draws = evaluate.bootstrap(test.labels, risks, seed=SEED)
+    return {
+        family: {name: evaluate.interval(values) for name, values in each.items()} for family, each in draws.items()
+    }
+
+
+def _rows(learn: Samples, calibrate: Samples | None, test: Samples) -> dict[str, Any]:
+    return {
+        "rows": {"train": len(learn.labels), "calibrate": len(calibrate.labels) if calibrate else 0},
+        "churn_rate": {
+            "train": float(learn.labels.mean()),
+            "calibrate": float(calibrate.labels.mean()) if calibrate else None,
+            "test": float(test.labels.mean()),
+        },
+    }
+
+
+def _threshold(best: Fitted, samples: Samples) -> float:
+    """Where offers begin to pay, on customers whose outcome was known before the test."""
+    return evaluate.cheapest_threshold(samples.labels, best.risk(samples.matrix), MISSED_COST, NEEDLESS_COST)
+
+
+def _about(best: Fitted, chosen: Split, facts: Facts, metrics: dict[str, Any], rfm: CutPoints) -> About:
     return About(
         feature_names=MODEL_FEATURES,
         fold_version=STATE_VERSION,
         horizon_days=HORIZON_DAYS,
-        slope=fitted.slope,
-        intercept=fitted.intercept,
+        slope=best.slope,
+        intercept=best.intercept,
         cut_offs={
             "train": list(chosen.train),
             "calibrate": [chosen.calibrate] if chosen.calibrate else [],
             "test": [chosen.test],
         },
-        data_sha256=data_sha256,
+        data_sha256=facts.data_sha256,
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         metrics=metrics,
-        rfm=cuts,
-        population=population,
+        rfm=rfm,
+        population=facts.population,
+        algorithm=str(best.learned.recipe),
+        engagement=_score_cuts(ENGAGEMENT_CUTS, VALUE_CUTS),
     )
+
+
+def _score_cuts(*cuts: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(float(value) for value in values) for each in cuts for name, values in each.items()}
 
 
 def _shortfall(population: Population) -> str:
@@ -112,7 +211,7 @@ def _shortfall(population: Population) -> str:
     )
 
 
-def _parts(samples: Samples, chosen: Split) -> tuple[Samples, Samples | None, Samples]:
+def parts(samples: Samples, chosen: Split) -> tuple[Samples, Samples | None, Samples]:
     """To learn from, to calibrate on (None: across folds of the former), to test on."""
     learn, test = samples.at(*chosen.train), samples.at(chosen.test)
     if chosen.kind is Kind.CUSTOMERS:
@@ -120,23 +219,16 @@ def _parts(samples: Samples, chosen: Split) -> tuple[Samples, Samples | None, Sa
     return learn, samples.at(chosen.calibrate) if chosen.calibrate else None, test
 
 
+def _before_test(samples: Samples, chosen: Split, learn: Samples) -> Samples:
+    """What choices may look at: everything whose outcome was known when the test began."""
+    return learn if chosen.calibrate is None else samples.at(*chosen.train, chosen.calibrate)
+
+
 def _is_for_test(customer_ids: NDArray[np.str_]) -> NDArray[np.bool_]:
     return np.array([hash_id(str(name)) % 100 < TEST_SHARE_OF_CUSTOMERS for name in customer_ids], dtype=np.bool_)
 
 
-def _recency_alone(learn: Samples, calibrate: Samples | None, test: Samples) -> dict[str, float]:
-    rule: Fitted = fit(_only_recency(learn), _only_recency(calibrate) if calibrate else None)
-    return evaluate.metrics(test.labels, rule.risk(_only_recency(test).matrix))
-
-
-def _only_recency(samples: Samples) -> Samples:
-    return samples._replace(matrix=_columns(samples.matrix, ["recency_days"]))
-
-
-def _columns(matrix: Floats, names: Sequence[str]) -> Floats:
-    return matrix[:, [MODEL_FEATURES.index(name) for name in names]]
-
-
 def _rfm_cut_points(built: Dataset, version_of_cuts: str) -> CutPoints:
-    recency, frequency, monetary = _columns(built.buyers, ["recency_days", "frequency", "monetary"]).T.tolist()
+    buyers = built.buyers[:, [MODEL_FEATURES.index(name) for name in ("recency_days", "frequency", "monetary")]]
+    recency, frequency, monetary = buyers.T.tolist()
     return cut_points(recency, frequency, monetary, version_of_cuts)

@@ -36,9 +36,9 @@ def start_scenario(chaos_stack: Stack, messages: list[Message], tmp_path: Path) 
     """Begins a scenario on emptied servers; everything that it started ends with the test."""
     begun: list[Scenario] = []
 
-    def start(mutation: str | None = None) -> Scenario:
+    def start(mutation: str | None = None, events: int = EVENTS) -> Scenario:
         empty(chaos_stack)
-        begun.append(Scenario(chaos_stack, tmp_path, messages, mutation=mutation))
+        begun.append(Scenario(chaos_stack, tmp_path, messages[:events], mutation=mutation))
         return begun[-1]
 
     yield start

@@ -21,7 +21,8 @@ from ..stream_processing import Comparison, Message, compare, folded_offline, ke
 from .mutated_worker import MUTATION
 
 SESSION_TIMEOUT_S = 6.0
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
+EXIT_RESTART = 70
 
 
 class MutatedWorker(StreamProcessor):
@@ -50,6 +51,7 @@ class Scenario:
         self._published = 0
         self._mutation = mutation
         self._workers: list[StreamProcessor] = []
+        self._ports: dict[str, int] = {}
 
     def worker(self, name: str = "worker-1", variables: Mapping[str, str] | None = None) -> StreamProcessor:
         """Another worker of the group, started anew whenever it ends itself; not started yet."""
@@ -71,7 +73,12 @@ class Scenario:
             MUTATION: self._mutation or "",
             **(variables or {}),
         }
-        worker = kind(self.directory / name, environment, port=free_port(), is_supervised=is_supervised)
+        worker = kind(
+            self.directory / name,
+            environment,
+            port=self._ports.setdefault(name, free_port()),
+            is_supervised=is_supervised,
+        )
         self._workers.append(worker)
         return worker
 
@@ -82,20 +89,18 @@ class Scenario:
         self._published = min(until, len(self._messages))
 
     def publish_into_work(self, share: float) -> None:
-        """Send the next events and return when a worker is in the midst of them: wrote some, committed not all."""
-        self.wait_for_writes(self.chance.randrange(100, 2_500), lambda: self.publish(share))
-        assert self.lag() > 0
-
-    def wait_for_writes(self, count: int, after: object = None) -> None:
-        """Return when Redis has changed that often since `after` was called."""
+        """Send the next events and return at a random moment while a worker is in the midst of them."""
         before = self.changes()
-        if callable(after):
-            after()
-        is_seen = wait_until(lambda: self.changes() >= before + count, PATIENCE_S, poll_s=0.005)
-        assert is_seen, f"{self.changes() - before} changes of Redis in {PATIENCE_S:g} s, {count} were expected"
+        self.publish(share)
+        self.wait_for_changes(before + self.chance.randrange(100, 2_500))
+
+    def wait_for_changes(self, count: int) -> None:
+        """Return when Redis was changed so often."""
+        is_seen = wait_until(lambda: self.changes() >= count, PATIENCE_S, poll_s=0.005)
+        assert is_seen, f"{self.changes()} changes of Redis after {PATIENCE_S:g} s, {count} were expected"
 
     def changes(self) -> int:
-        """How often anything was changed in Redis."""
+        """How often anything was changed in Redis since it was started."""
         return int(self.client.info("persistence")["rdb_changes_since_last_save"])
 
     def lag(self) -> int:
@@ -113,7 +118,7 @@ class Scenario:
             told = group()
             return told["group_state"] == "Stable" and len(told["members"]) == count
 
-        is_seen = wait_until(is_so, PATIENCE_S)
+        is_seen = wait_until(is_so, PATIENCE_S, poll_s=0.25)
         told = group()
         admin.close()
         assert is_seen, f"{count} workers were expected, the group is {told['group_state']}: {told['members']}"
@@ -127,6 +132,15 @@ class Scenario:
         self.publish(1.0)
         self.wait_until_folded()
         return compare(kept_in_redis(self.stack.redis.url), folded_offline(self.stack.kafka.address))
+
+    def restarts(self) -> int:
+        """How often workers ended themselves to replay what they had not acknowledged."""
+        logs = (worker.log_file for worker in self._workers)
+        return sum(log.read_text().count(f"ended with {EXIT_RESTART},") for log in logs)
+
+    def wait_for_restart(self) -> None:
+        """Return when a worker has ended itself."""
+        assert wait_until(lambda: self.restarts() > 0, PATIENCE_S), "no worker noticed anything"
 
     def close(self) -> None:
         for worker in self._workers:

@@ -19,7 +19,8 @@ from churn.model import About, ModelDamaged, ModelMismatch, ModelMissing, Popula
 from churn.segments import CutPoints
 from churn.state import STATE_VERSION
 from training.dataset import Samples
-from training.fit import fit
+from training.fit import Fitted, fit
+from training.recipes import Kind, Recipe
 
 
 def samples(seed: int, count: int = 400) -> Samples:
@@ -57,35 +58,59 @@ def rows(matrix: models.Floats) -> list[FeatureRow]:
     ]
 
 
+def as_model(fitted: Fitted) -> RiskModel:
+    return RiskModel(fitted.pipeline, about(slope=fitted.slope, intercept=fitted.intercept), fitted.learned.trees)
+
+
+RECIPES = {
+    "regression": Recipe(Kind.LINEAR, 0.003),
+    "regression with bins": Recipe(Kind.BINNED, 0.003),
+    "trees": Recipe(Kind.TREES, 8),
+}
+
+
 @pytest.fixture(scope="module")
-def model() -> RiskModel:
-    fitted = fit(samples(1), samples(2))
-    return RiskModel(fitted.pipeline, about(slope=fitted.slope, intercept=fitted.intercept))
+def fitted() -> dict[str, Fitted]:
+    return {name: fit(samples(1), samples(2), recipe) for name, recipe in RECIPES.items()}
 
 
-def test_base_and_contributions_are_the_log_odds_of_the_risk(model: RiskModel) -> None:
-    scores = models.score(model, rows(samples(3).matrix))
-    log_odds = np.log(scores.risk / (1 - scores.risk))
-    assert np.abs(scores.base + scores.contributions.sum(axis=1) - log_odds).max() < 1e-9
+@pytest.fixture(scope="module")
+def model(fitted: dict[str, Fitted]) -> RiskModel:
+    return as_model(fitted["regression"])
+
+
+@pytest.fixture(scope="module")
+def trees(fitted: dict[str, Fitted]) -> RiskModel:
+    return as_model(fitted["trees"])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_base_and_contributions_are_the_log_odds_of_the_calibrated_risk(name: str, fitted: dict[str, Fitted]) -> None:
+    matrix = samples(3, 1000).matrix
+    scores = models.score(as_model(fitted[name]), rows(matrix))
+    risk = fitted[name].risk(matrix)
+    assert scores.risk == pytest.approx(risk, abs=1e-9)
+    assert np.abs(scores.base + scores.contributions.sum(axis=1) - np.log(risk / (1 - risk))).max() < 1e-6
     assert scores.risk.std() > 0.1
 
 
-def test_the_risk_is_the_calibrated_margin_of_the_pipeline(model: RiskModel) -> None:
-    matrix = samples(3).matrix
-    margin = model.about.slope * model.pipeline.decision_function(matrix) + model.about.intercept
-    assert models.score_matrix(model, matrix).risk == pytest.approx(1 / (1 + np.exp(-margin)), abs=1e-12)
-
-
-def test_a_contribution_is_the_calibrated_weight_of_its_own_standardised_feature(model: RiskModel) -> None:
-    matrix = samples(3).matrix
-    standardised, weights = model.pipeline[:-1].transform(matrix), model.pipeline[-1].coef_[0]
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_contribution_is_its_own_features_matter(name: str, fitted: dict[str, Fitted]) -> None:
+    model, matrix = as_model(fitted[name]), samples(3).matrix
     contributions = models.score_matrix(model, matrix).contributions
-    assert contributions[:, 0] == pytest.approx(model.about.slope * weights[0] * standardised[:, 0])
     assert not contributions[:, 5].any(), "a constant feature says nothing"
+    if name == "trees":
+        return  # the parts of trees depend on one another
     moved = matrix.copy()
     moved[:, 8] = np.nan
     differs = models.score_matrix(model, moved).contributions != contributions
-    assert list(np.flatnonzero(differs.any(axis=0))) == [8], "a missing value is its own feature's matter"
+    assert list(np.flatnonzero(differs.any(axis=0))) == [8]
+
+
+def test_a_text_is_its_code_and_an_unknown_one_is_scored(model: RiskModel) -> None:
+    (row,) = rows(samples(3, 1).matrix)
+    assert models.number("FR") == models.number("FR") != models.number("DE")
+    assert 0 < models.score(model, [{**row, "country": "Atlantis"}]).risk[0] < 1
 
 
 def test_rows_become_a_matrix_in_the_order_of_the_names() -> None:
@@ -108,7 +133,9 @@ def test_bands_begin_at_one_and_two_thirds(risk: float, name: str) -> None:
     assert models.band(risk) == name
 
 
-def test_a_model_is_the_same_after_the_disk(model: RiskModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_model_is_the_same_after_the_disk(name: str, fitted: dict[str, Fitted], tmp_path: Path) -> None:
+    model = as_model(fitted[name])
     place = models.save(model, tmp_path)
     loaded = models.load(tmp_path, model.model_version)
     matrix = samples(4).matrix
@@ -120,9 +147,12 @@ def test_a_model_is_the_same_after_the_disk(model: RiskModel, tmp_path: Path) ->
 def test_the_same_content_has_the_same_version_and_is_kept_once(model: RiskModel, tmp_path: Path) -> None:
     fitted = fit(samples(1), samples(2))
     again = RiskModel(fitted.pipeline, model.about)
-    models.save(model, tmp_path)
-    models.save(again, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [model.model_version]
+    place = models.save(model, tmp_path / "one")
+    models.save(again, tmp_path / "one")
+    assert [path.name for path in (tmp_path / "one").iterdir()] == [model.model_version]
+    same = models.save(again, tmp_path / "two")
+    for path in place.iterdir():
+        assert (same / path.name).read_bytes() == path.read_bytes()
     other = RiskModel(fit(samples(5), samples(2)).pipeline, model.about)
     assert other.model_version != model.model_version
 
@@ -140,6 +170,35 @@ def test_the_live_model_is_the_one_that_was_named_last(model: RiskModel, tmp_pat
         models.go_live(tmp_path, candidate.model_version)
         assert models.load(tmp_path).model_version == candidate.model_version
     assert {path.name for path in tmp_path.iterdir()} == {model.model_version, other.model_version, "live"}
+
+
+def test_what_was_live_before_returns(model: RiskModel, tmp_path: Path) -> None:
+    others = [RiskModel(model.pipeline, about(data_sha256=digit * 64)) for digit in "123"]
+    for candidate in others:
+        models.save(candidate, tmp_path)
+        models.go_live(tmp_path, candidate.model_version)
+    first, second, third = (candidate.model_version for candidate in others)
+    assert models.lives(tmp_path) == [third, second, first]
+    assert models.roll_back(tmp_path) == second == models.live_version(tmp_path)
+    assert models.roll_back(tmp_path) == first
+    with pytest.raises(ModelMissing, match=f"before {first}"):
+        models.roll_back(tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda text: text.replace("leaf_value=", "leaf_value=9", 1), lambda text: "tree"])
+def test_changed_trees_are_refused(change: Any, trees: RiskModel, tmp_path: Path) -> None:
+    path = models.save(trees, tmp_path) / "trees.txt"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ModelDamaged, match=r"trees\.txt.*sha256"):
+        models.load(tmp_path, trees.model_version)
+
+
+def test_a_text_that_is_no_tree_is_refused_even_with_the_right_sha256(trees: RiskModel, tmp_path: Path) -> None:
+    place = models.save(trees, tmp_path)
+    (place / "trees.txt").write_text("no tree")
+    rewrite(place, trees_sha256=hashlib.sha256(b"no tree").hexdigest())
+    with pytest.raises(ModelDamaged, match=r"trees\.txt.*train again"):
+        models.load(tmp_path, trees.model_version)
 
 
 @pytest.mark.parametrize("version", ["0123456789ab", "", "..", "a/../b"])

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from producer import arguments
+from producer.faults import Faults
+from producer.simulator import Plan
 
 NOW = datetime(2026, 1, 15, 12, 34, 56, 789, tzinfo=UTC)
 
@@ -42,7 +44,14 @@ def test_a_replay_takes_all_rows_without_waiting_unless_said_otherwise() -> None
         ("replay a.csv --output b --format ebb --limit 0", "not above 0"),
         ("replay a.csv --output b --format ebb --skip -1", "no whole number"),
         ("replay a.csv --output b --format ebb --encoding martian", "no encoding"),
-        ("simulate --output b --num_customers 10 --num_events 10", "--num_events must be above"),
+        ("simulate --output b --num_customers 10 --num_events 29", "--num_events must be at least 30"),
+        ("simulate --output b --top_share 0.3", "not between 0.5 and 0.95"),
+        ("simulate --output b --duplicates 1", "no share from 0 to below 1"),
+        ("simulate --output b --duplicates many", "no share from 0 to below 1"),
+        ("simulate --output b --late 0.6 --future 0.6", "together at most 1"),
+        ("simulate --output b --file_format xml", "invalid choice: 'xml'"),
+        ("simulate --output b --live", "name it with --topic"),
+        ("simulate --topic a --output b --live-only --until 2026-01-01T00:00:00Z", "leave out --output"),
         ("simulate --output b --until 2026-01-01", "needs an offset"),
         ("simulate --output b --until soon", "not written like"),
         ("simulate --topic events --until 2026-01-16T00:00:00Z", "lies ahead"),
@@ -56,6 +65,17 @@ def test_what_makes_no_sense_is_refused_with_a_reason(line: str, said: str, caps
         arguments.parse(line.split(), NOW)
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_names_may_be_written_with_underscores_or_hyphens_and_make_the_plan() -> None:
+    flags = "--num{0}customers 10 --num{0}events 500 --top{0}share 0.8 --clock{0}skew 0.02 --file{0}format csv --seed 3"
+    plans = []
+    for mark in "_-":
+        options = arguments.parse(["simulate", "--output", "b", *flags.format(mark).split()], NOW)
+        assert options.file_format == "csv"
+        plans.append(arguments.plan_of(options))
+    until = NOW.replace(second=0, microsecond=0)
+    assert plans == [Plan(10, 500, 365, 3, until, top_share=0.8, faults=Faults(clock_skew=0.02))] * 2
 
 
 @pytest.mark.parametrize("command", ["simulate", "replay"])

@@ -4,10 +4,13 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from churn.events import Event, EventSchema, check
+from producer import simulator
 from producer.errors import NobodyLeft
+from producer.faults import Faults
 from producer.pacing import NoWait
 from producer.simulate import as_of_now
 from producer.simulator import Plan, Simulation
@@ -118,7 +121,8 @@ def test_live_goes_on_with_customers_who_are_still_there_at_the_present_moment()
     simulation = Simulation(PLAN)
     known = {event.event_id for event in simulation.history()}
     moments = (UNTIL + timedelta(seconds=second) for second in range(10_000))
-    live = list(islice(as_of_now(simulation.live(UNTIL), NoWait(), lambda: next(moments)), 5_000))
+    arrivals = as_of_now(simulation.live(UNTIL), NoWait(), lambda: next(moments))
+    live = [event for event, _ in islice(arrivals, 5_000)]
     assert [event.occurred_at for event in live] == [UNTIL + timedelta(seconds=second) for second in range(5_000)]
     assert known.isdisjoint(event.event_id for event in live)
     assert len({event.event_id for event in live}) == 5_000
@@ -132,7 +136,7 @@ def test_two_live_runs_after_the_same_history_share_no_order_and_no_event() -> N
         simulation = Simulation(PLAN)
         for _ in simulation.history():
             pass
-        live = list(islice(simulation.live(started_at), 5_000))
+        live = [event for event, _ in islice(simulation.live(started_at), 5_000)]
         ids.append({event.event_id for event in live})
         orders.append({event.order_id for event in live if event.event_type == "purchase"})
     assert orders[0].isdisjoint(orders[1])
@@ -145,3 +149,42 @@ def test_a_shop_that_everybody_has_left_cannot_be_live() -> None:
         pass
     with pytest.raises(NobodyLeft, match="has left"):
         simulation.live(UNTIL)
+
+
+def test_live_events_come_in_order_of_simulated_time_after_the_history() -> None:
+    simulation = Simulation(PLAN)
+    times = [arrived.ingested_at for arrived in islice(simulation.live(UNTIL), 12_000)]
+    assert times == sorted(times)
+    assert times[0] >= UNTIL
+
+
+def test_live_refunds_name_orders_of_the_live_run() -> None:
+    live = [event for event, _ in islice(Simulation(PLAN).live(UNTIL), 12_000)]
+    bought = {(event.order_id, event.product_id) for event in live if event.event_type == "purchase"}
+    refunds = [(event.order_id, event.product_id) for event in live if event.event_type == "refund"]
+    assert refunds
+    assert set(refunds) <= bought
+
+
+def test_live_keeps_how_late_events_arrive_and_how_wrong_clocks_are() -> None:
+    plan = PLAN._replace(faults=Faults(late=0.5))
+    arrivals = as_of_now(Simulation(plan).live(UNTIL), NoWait(), lambda: UNTIL)
+    delays = [ingested_at - event.occurred_at for event, ingested_at in islice(arrivals, 2_000)]
+    late = sum(timedelta(hours=1) <= delay <= timedelta(hours=20) for delay in delays)
+    assert 0.3 < late / len(delays) < 0.7
+    assert all(delay == timedelta(0) for delay in delays if delay < timedelta(hours=1))
+
+
+def test_more_processes_give_the_same_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = PLAN._replace(num_customers=2_200, num_events=20_000, faults=Faults(duplicates=0.1, late=0.1, bots=0.1))
+    alone = Simulation(plan, processes=1).tables()
+    monkeypatch.setattr(simulator, "PARALLEL_FROM_EVENTS", 1)
+    together = Simulation(plan, processes=2).tables()
+    for name in ("events", "record", "sessions", "orders"):
+        assert getattr(alone, name).equals(getattr(together, name)), name
+    assert np.array_equal(alone.visits.days, together.visits.days)
+
+
+def test_the_customers_of_a_shop_do_not_depend_on_its_faults() -> None:
+    faulty = Simulation(PLAN._replace(faults=Faults(duplicates=0.2))).history()
+    assert {event.event_id for event in faulty} == {event.event_id for event in EVENTS}

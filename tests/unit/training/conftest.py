@@ -10,6 +10,13 @@ import pytest
 from churn import history
 from churn.events import Event
 from churn.history import HistoryWriter
+from training import choose, dataset, split
+from training.dataset import Dataset
+from training.split import Split
+from training.train import Least, Trained, train
+
+# The quick families: what a test is about is often not which one wins.
+REGRESSIONS = (choose.RECENCY, choose.LR_RFM, choose.LR_ALL)
 
 FIRST = datetime(2025, 1, 1, 9, tzinfo=UTC)
 CUSTOMERS = 510
@@ -49,3 +56,29 @@ def _visit(writer: HistoryWriter, customer_id: str, at: datetime, chance: random
 def table(history_dir: Path) -> Any:
     """The history as training reads it."""
     return history.read(history_dir)
+
+
+@pytest.fixture(scope="session")
+def trained(table: Any) -> Trained:
+    """What training makes of it."""
+    return train(table, Least(500, 180), processes=1)
+
+
+@pytest.fixture(scope="session")
+def chosen(table: Any) -> Split:
+    """How the history is split."""
+    found = split.choose(*dataset.span(table))
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def built(table: Any, chosen: Split) -> Dataset:
+    """Its samples."""
+    return dataset.build(table, chosen.cut_offs, processes=1)
+
+
+@pytest.fixture(scope="session")
+def regressions() -> tuple[str, ...]:
+    """The quick families."""
+    return REGRESSIONS

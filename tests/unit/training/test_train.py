@@ -1,50 +1,77 @@
-"""A training run on a small shop: repeatable, kept, switched over only for the better, and silent without data."""
+"""A training run on a small shop: repeatable, compared with other models, and silent without enough data."""
 
-import json
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from churn import model as models
-from churn.events import Event
 from churn.features import MODEL_FEATURES
-from churn.history import HistoryWriter
-from training import __main__ as command
-from training.dataset import Samples
+from churn.model import Population
+from churn.row import ENGAGEMENT_CUTS
+from training import choose, evaluate
+from training.dataset import Dataset, HistoryHasHole, Samples
 from training.fit import TooFewOutcomes, fit
-from training.split import Kind
-from training.train import InsufficientData, Least, train
+from training.split import Kind, Split
+from training.train import REFERENCE, Facts, InsufficientData, Least, Trained, learn_from, train
 
 CUSTOMERS = 510
 LEAST = Least(CUSTOMERS, 180)
 
 
-def test_the_same_history_gives_the_same_model(table: Any) -> None:
-    first, second = (train(table, LEAST, processes=1).model for _ in range(2))
-    assert first.model_version == second.model_version
-    other = train(table.slice(3), LEAST, processes=1).model
-    assert other.model_version != first.model_version
+def first_days(table: Any, days: int) -> Any:
+    return table.filter(pc.field("occurred_at") < pc.min(table["occurred_at"]).as_py() + timedelta(days=days))
 
 
-def test_a_model_says_where_it_comes_from_and_how_good_it_is(table: Any) -> None:
-    trained = train(table, LEAST, processes=1)
+def test_the_same_samples_give_the_same_model_and_others_another(
+    built: Dataset, chosen: Split, regressions: tuple[str, ...]
+) -> None:
+    facts = Facts("0" * 64, "2026-02-01", Population(510, 400.0))
+    first, again = (learn_from(built, chosen, facts, families=regressions) for _ in range(2))
+    assert again.model.model_version == first.model.model_version
+    assert again.model.about.metrics == first.model.about.metrics
+    fewer = built._replace(samples=built.samples.where(built.samples.customer_ids != "c3"))
+    assert learn_from(fewer, chosen, facts, families=regressions).model.model_version != first.model.model_version
+
+
+def test_a_model_says_where_it_comes_from_and_how_good_it_is(table: Any, trained: Trained) -> None:
     about = trained.model.about
     assert about.metrics["split"] == Kind.TIME
     assert about.population.customers_with_order == CUSTOMERS
     assert 399 < about.population.days < 401
     assert about.rfm.version == pc.max(table["occurred_at"]).as_py().date().isoformat()
+    assert about.engagement["quantity"] == ENGAGEMENT_CUTS["quantity"]
+    assert about.reference.keys() == {*MODEL_FEATURES, "risk"}
     assert about.metrics["test"] == {"model": trained.metrics, "recency_alone": trained.recency_alone}
     assert trained.recency_alone["roc_auc"] < trained.metrics["roc_auc"] < 0.95
 
 
+def test_all_models_are_measured_on_the_same_later_customers_with_intervals(trained: Trained) -> None:
+    names = {choose.RECENCY, choose.LR_RFM, choose.LR_ALL, choose.FOREST, choose.TREES, REFERENCE}
+    assert trained.points.keys() == trained.intervals.keys() == names
+    for name in names:
+        assert trained.points[name]["n"] == len(trained.test.labels)
+        for metric in evaluate.COMPARED:
+            low, high = trained.intervals[name][metric]
+            assert low <= trained.points[name][metric] <= high
+        assert trained.points[name]["roc_auc"] > 0.55, name
+
+
+def test_the_champion_is_the_best_before_the_test_of_those_that_can_be_explained(trained: Trained) -> None:
+    best = min(
+        (each for each in trained.choice.tried if each.family in choose.EXPLAINABLE), key=lambda each: each.brier
+    )
+    assert trained.champion == best.family
+    assert trained.model.about.algorithm == str(best.recipe)
+    assert len(trained.choice.tried) == choose.RECIPES_TRIED
+
+
 @pytest.mark.parametrize(("days", "kind"), [(300, Kind.TIME_CROSS_FIT), (200, Kind.CUSTOMERS)])
-def test_a_shorter_history_still_trains_and_says_how_it_was_tested(days: int, kind: Kind, table: Any) -> None:
-    start = pc.min(table["occurred_at"]).as_py()
-    trained = train(table.filter(pc.field("occurred_at") < start + timedelta(days=days)), LEAST, processes=1)
+def test_a_shorter_history_still_trains_and_says_how_it_was_tested(
+    days: int, kind: Kind, table: Any, regressions: tuple[str, ...]
+) -> None:
+    trained = train(first_days(table, days), LEAST, processes=1, families=regressions)
     assert trained.model.about.metrics["split"] == kind
     assert trained.model.about.cut_offs["calibrate"] == []
     assert trained.metrics["brier"] < 0.25
@@ -59,9 +86,16 @@ def test_a_shorter_history_still_trains_and_says_how_it_was_tested(days: int, ki
     ],
 )
 def test_too_little_data_is_said_with_its_numbers(least: Least, days: int, message: str, table: Any) -> None:
-    start = pc.min(table["occurred_at"]).as_py()
     with pytest.raises(InsufficientData, match=message):
-        train(table.filter(pc.field("occurred_at") < start + timedelta(days=days)), least, processes=1)
+        train(first_days(table, days), least, processes=1)
+
+
+def test_a_hole_in_the_history_is_said_with_its_days(table: Any) -> None:
+    start = pc.min(table["occurred_at"]).as_py()
+    begins, ends = start + timedelta(days=100), start + timedelta(days=130)
+    holed = table.filter((pc.field("occurred_at") < begins) | (pc.field("occurred_at") > ends))
+    with pytest.raises(HistoryHasHole, match=r"no event between 2025-04-1\d and 2025-05-1\d, 3\d days"):
+        train(holed, LEAST, processes=1)
 
 
 def test_a_sample_in_which_nearly_all_stay_is_refused() -> None:
@@ -70,44 +104,3 @@ def test_a_sample_in_which_nearly_all_stay_is_refused() -> None:
     lopsided = Samples(ids, np.zeros(50, dtype=np.int64), np.ones((50, len(MODEL_FEATURES))), labels)
     with pytest.raises(TooFewOutcomes, match="9 customers of the train sample churned"):
         fit(lopsided, None)
-
-
-def test_the_command_trains_and_puts_the_model_live(
-    history_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command.main(["--history", str(history_dir), "--out", str(tmp_path)]) == 0
-    model = models.load(tmp_path)
-    assert f"{model.model_version} is live" in capsys.readouterr().out
-    readable = json.loads((tmp_path / model.model_version / "metrics.json").read_text())
-    assert readable == model.about.metrics
-
-
-def test_the_command_keeps_a_worse_model_aside(
-    history_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(command, "reason_against", lambda model, recency_alone: "it is worse")
-    assert command.main(["--history", str(history_dir), "--out", str(tmp_path)]) == 0
-    assert "not live: it is worse" in capsys.readouterr().out
-    assert len(list(tmp_path.iterdir())) == 1
-    with pytest.raises(models.ModelMissing):
-        models.load(tmp_path)
-
-
-def test_the_command_says_when_hours_of_events_are_not_enough(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    at = datetime(2019, 10, 1, tzinfo=UTC)
-    with HistoryWriter(tmp_path / "history") as writer:
-        for number in range(90):
-            event = Event(f"e{number}", "purchase", at + timedelta(minutes=number), f"c{number}", price=9.0)
-            writer.add(event, event.occurred_at)
-    assert command.main(["--history", str(tmp_path / "history"), "--out", str(tmp_path / "models")]) == 2
-    said = capsys.readouterr().err
-    assert "insufficient_data: 0.062 days of history with 90 customers" in said
-    assert "No model was written" in said
-    assert not (tmp_path / "models").exists()
-
-
-def test_the_command_says_where_a_history_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--history", str(tmp_path), "--out", str(tmp_path / "models")]) == 1
-    assert f"no history in {tmp_path}" in capsys.readouterr().err

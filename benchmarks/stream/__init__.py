@@ -1,0 +1,1 @@
+"""The stream processor beside its peers: the same events, the same fold, the same Redis layout, in turns."""

@@ -1,0 +1,64 @@
+"""Bytewax: its Kafka source into a sink that folds whole batches; a thread beside it writes by the interval.
+
+Bytewax keeps no place in the group; without a recovery store, which would cost it time, it begins anew at each start.
+"""
+
+import threading
+import time
+from itertools import groupby
+
+import bytewax.operators as op
+from bytewax.connectors.kafka import KafkaSource, KafkaSourceMessage
+from bytewax.dataflow import Dataflow
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.run import cli_main
+
+from benchmarks.stream.peer_fold import Arguments, PeerFold, arguments
+
+BATCH = 4000
+
+
+class FoldPartition(StatelessSinkPartition[KafkaSourceMessage]):
+    """Folds every batch as it comes."""
+
+    def __init__(self, told: Arguments) -> None:
+        self._fold = PeerFold(told.redis, told.flush_interval_s)
+        self._folding = threading.Lock()
+        threading.Thread(target=self._write, daemon=True).start()
+
+    def write_batch(self, items: list[KafkaSourceMessage]) -> None:
+        """Bytewax keeps the order within a partition."""
+        with self._folding:
+            for partition, of_partition in groupby(items, lambda message: message.partition):
+                self._fold.apply(partition, [(message.offset, message.value) for message in of_partition])
+
+    def _write(self) -> None:
+        while True:
+            time.sleep(0.005)
+            if self._fold.is_due():
+                with self._folding:
+                    pending = self._fold.take()
+                self._fold.write(pending)
+
+
+class FoldSink(DynamicSink[KafkaSourceMessage]):
+    """One partition per worker."""
+
+    def __init__(self, told: Arguments) -> None:
+        self._told = told
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> FoldPartition:
+        """The sink of this worker."""
+        return FoldPartition(self._told)
+
+
+def create_flow(told: Arguments) -> Dataflow:
+    """Source to sink, nothing between them."""
+    flow = Dataflow("fold")
+    source = KafkaSource(told.kafka.split(","), [told.topic], tail=True, batch_size=BATCH)
+    op.output("write", op.input("read", flow, source), FoldSink(told))
+    return flow
+
+
+if __name__ == "__main__":
+    cli_main(create_flow(arguments()), workers_per_process=1)

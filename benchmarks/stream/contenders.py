@@ -1,0 +1,80 @@
+"""Who takes part, and how each is started. The peers have an environment of their own, made by `make bench-stream`."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from benchmarks.stream.processes import PROJECT
+from churn.settings import StreamProcessorSettings
+from stack.ports import free_port
+from stream_processor.processor import BEHIND_SLOWDOWN
+
+PEERS_PYTHON: Final = PROJECT / ".venv-bench" / "bin" / "python"
+FOLD_ALONE: Final = "fold alone in memory"
+OURS: Final = "Ebb, one worker"
+OURS_TWICE: Final = "Ebb, two workers"
+
+
+class Servers(NamedTuple):
+    """Addresses of what runs."""
+
+    kafka: str
+    redis: str
+
+
+class Launch(NamedTuple):
+    """One process to start."""
+
+    command: Sequence[str]
+    variables: Mapping[str, str]
+
+
+class Contender(NamedTuple):
+    """`is_slow`: gets only the first part of the events. `goal`: our worker's speed / this one's that is wanted."""
+
+    name: str
+    launches: Callable[[Servers, str, str], list[Launch]]
+    is_slow: bool = False
+    goal: float | None = None
+
+
+def _workers(count: int) -> Callable[[Servers, str, str], list[Launch]]:
+    def launches(servers: Servers, topic: str, group: str) -> list[Launch]:
+        return [
+            Launch(
+                [sys.executable, "-m", "stream_processor"],
+                {
+                    "KAFKA_BOOTSTRAP_SERVERS": servers.kafka,
+                    "REDIS_URL": servers.redis,
+                    "STREAM_GROUP": group,
+                    "STREAM_GROUP_INSTANCE_ID": f"worker-{number}",
+                    "STREAM_WEB_PORT": str(free_port()),
+                },
+            )
+            for number in range(count)
+        ]
+
+    return launches
+
+
+def _peer(module: str) -> Callable[[Servers, str, str], list[Launch]]:
+    def launches(servers: Servers, topic: str, group: str) -> list[Launch]:
+        # All are behind from the first to the last event, so they write as often as our worker does then.
+        interval_s = StreamProcessorSettings().stream_flush_interval_s * BEHIND_SLOWDOWN
+        told = {"kafka": servers.kafka, "redis": servers.redis, "topic": topic, "group": group}
+        arguments = [text for name, value in told.items() for text in (f"--{name}", value)]
+        command = [str(PEERS_PYTHON), "-m", f"benchmarks.stream.{module}", *arguments]
+        return [Launch([*command, "--flush-interval-s", str(interval_s)], {})]
+
+    return launches
+
+
+CONTENDERS: Final = (
+    Contender(OURS, _workers(1)),
+    Contender("bare confluent-kafka loop", _peer("confluent_loop"), goal=0.75),
+    Contender("bare aiokafka loop", _peer("aiokafka_loop"), goal=0.95),
+    Contender("Bytewax", _peer("bytewax_sink"), goal=1.5),
+    Contender("Quix Streams 3", _peer("quix_sink"), goal=1.5),
+    Contender("stock Faust `take`", _peer("faust_take"), is_slow=True, goal=15),
+    Contender(OURS_TWICE, _workers(2)),
+)

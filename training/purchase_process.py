@@ -1,0 +1,26 @@
+"""The reference without features: P(no order in 90 days) of the MBG/NBD process, fitted to the same customers."""
+
+import numpy as np
+
+from churn.model import HORIZON_DAYS, Floats
+from churn.purchase_process import Histories, NotFitted, fit, p_none
+from training.dataset import Samples
+
+
+def no_order_risk(learn: Samples, asked: Samples) -> Floats:
+    """(n,) the risk of the customers `asked`, by the process fitted to the latest moment of `learn`.
+
+    Where the process cannot be fitted, everybody has the churn rate of `learn`.
+    """
+    latest = learn.where(learn.cut_offs_ms == learn.cut_offs_ms.max())
+    try:
+        return p_none(fit(_histories(latest)), _histories(asked), HORIZON_DAYS)
+    except NotFitted:
+        return np.full(len(asked.labels), latest.labels.mean())
+
+
+def _histories(samples: Samples) -> Histories:
+    """Repeat days, age at the latest of them, and age, in days."""
+    x, t_x, age = np.nan_to_num(samples.columns(("repeat_purchase_days", "last_purchase_age_days", "age_days"))).T
+    t_x = np.where(x > 0, t_x, 0.0)
+    return Histories.of(x, t_x, np.maximum(age, t_x))
