@@ -29,7 +29,7 @@ class Driver(msgspec.Struct, frozen=True, gc=False):
     """One reason: `contribution` in log-odds (positive raises the risk), the value it rests on, and a sentence."""
 
     feature: str
-    value: float | None
+    value: float | str | None
     contribution: float
     sentence: str
 

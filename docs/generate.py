@@ -89,7 +89,7 @@ now = datetime.now(UTC)
 customer = store.read_customer("42")  # None for somebody of whom nothing is known
 if customer is not None:
     customer.status(now)  # fresh, stale or insufficient_data at this moment
-    customer.fields["risk"], customer.fields["action"] # the fields below, as text
+    customer.fields["risk"], customer.fields["action"]  # the fields below, as text
     customer.features(now)  # every feature, aged to this moment
 
 several = store.read_customers(["42", "43"])  # by id, those who are known

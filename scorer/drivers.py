@@ -137,8 +137,8 @@ def driver(row: FeatureRow, feature: str, contribution: float) -> Driver:
     """A feature of this row with its part in the risk, in log-odds."""
     value = row[feature]
     effect = "raises" if contribution > 0 else "lowers"
-    number = None if value is None or isinstance(value, str) else float(value)
-    return Driver(feature, number, contribution, f"{_told(row, feature)} ({effect} the risk)")
+    shown = value if value is None or isinstance(value, str) else float(value)
+    return Driver(feature, shown, contribution, f"{_told(row, feature)} ({effect} the risk)")
 
 
 def changes(row: FeatureRow, names: Sequence[str], before: Floats, now: Floats, most: int) -> list[str]:

@@ -43,9 +43,9 @@ def test_a_value_that_is_not_known_is_said_so() -> None:
     assert sentence("recency_days", None) == "Days since the last net order (its last line): not known"
 
 
-def test_a_text_is_said_by_its_meaning_and_has_no_number() -> None:
+def test_a_text_is_said_by_its_meaning() -> None:
     found = driver({"country": "FR"}, "country", 0.2)
-    assert (found.value, found.sentence) == (None, "The latest country seen: FR (raises the risk)")
+    assert (found.value, found.sentence) == ("FR", "The latest country seen: FR (raises the risk)")
 
 
 def test_a_driver_says_its_value_and_direction() -> None:
