@@ -54,8 +54,8 @@ bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory ## ever
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
 
-bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of cards, an event's way to a new risk
-	$(RUN) benchmarks.scorer
+bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of cards, an event's way (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.scorer $(if $(WRITE),--write) $(ARGS)
 
 bench-stream: $(READY) $(PEERS)/.ready ## the stream processor beside its peers (WRITE=1: into docs/, ARGS=...)
 	$(RUN) benchmarks.stream $(if $(WRITE),--write) $(ARGS)

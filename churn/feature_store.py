@@ -31,7 +31,7 @@ _STATE: Final = b"state"
 _APPLIED: Final = b"applied"
 _REBUILT: Final = b"rebuilt"
 _OWN_FIELDS: Final = (_STATE, _APPLIED, _REBUILT)
-_WRITES_PER_ROUND_TRIP: Final = 1000
+_COMMANDS_PER_ROUND_TRIP: Final = 1000
 
 # A writer that lost its partition, or replays, comes with an offset that is applied already: it writes nothing.
 # A state holds everything up to its offset, so writing a newer one over an older one is always right, unless it grew
@@ -73,7 +73,8 @@ return 1
 """
 
 
-W = TypeVar("W", "StateWrite", "CardWrite")
+W = TypeVar("W", "StateWrite", "CardWrite", str)
+Command = tuple[str | bytes | int, ...]
 
 
 class StoreUnavailable(ConnectionError):
@@ -191,6 +192,11 @@ def _parse_kept(packed: bytes | None, applied: bytes | None, rebuilt: bytes | No
     return Kept(states.unpack(packed), int(partition), int(offset), int(rebuilt or 0))
 
 
+def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    """Names and values of a hash as the older protocol gives them."""
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
 def _as_customer(raw: Mapping[bytes, bytes]) -> Customer | None:
     if not raw:
         return None
@@ -251,39 +257,46 @@ class RedisFeatureStore:
             for node, part in self._guarded(lambda: self._by_node(writes))
         )
 
-    def _by_node(self, writes: Sequence[W]) -> list[tuple[Any, Sequence[W]]]:
+    def _by_node(self, items: Sequence[W]) -> list[tuple[Any, Sequence[W]]]:
+        """Writes, or ids of customers, by the connections that lead to them."""
         if not self._is_cluster:
-            return [(self._client.connection_pool, writes)]
+            return [(self._client.connection_pool, items)]
         nodes: dict[str, tuple[Any, list[W]]] = {}
-        for write in writes:
-            node = self._client.get_node_from_key(self._key_of(write.customer_id))
+        for item in items:
+            customer_id = item if isinstance(item, str) else item.customer_id
+            node = self._client.get_node_from_key(self._key_of(customer_id))
             pool = self._client.get_redis_connection(node).connection_pool
-            nodes.setdefault(node.name, (pool, []))[1].append(write)
+            nodes.setdefault(node.name, (pool, []))[1].append(item)
         return list(nodes.values())
 
     def _write_to(self, pool: Any, writes: Sequence[StateWrite | CardWrite]) -> list[int]:
         """One connection, commands packed together: a pipeline of redis-py costs three times as much per write."""
-        connection = pool.get_connection()
+        if id(pool) not in self._knows_script:
+            self._exchange(pool, [("SCRIPT", "LOAD", script) for script in (_WRITE_IF_NEWER, _WRITE_CARD)])
+            self._knows_script.add(id(pool))
         try:
-            if id(pool) not in self._knows_script:
-                for script in (_WRITE_IF_NEWER, _WRITE_CARD):
-                    connection.send_command("SCRIPT", "LOAD", script)
-                    connection.read_response()
-                self._knows_script.add(id(pool))
-            written: list[int] = []
-            for start in range(0, len(writes), _WRITES_PER_ROUND_TRIP):
-                part = writes[start : start + _WRITES_PER_ROUND_TRIP]
-                connection.send_packed_command(connection.pack_commands(map(self._command, part)))
-                written += [connection.read_response() for _ in part]
+            return self._exchange(pool, [self._command(write) for write in writes])
+        except redis.RedisError:
+            self._knows_script.discard(id(pool))  # a server that was restarted has forgotten it
+            raise
+
+    def _exchange(self, pool: Any, commands: Sequence[Command]) -> list[Any]:
+        """The replies to these commands. Raises the first that is an error."""
+        connection = pool.get_connection()
+        replies: list[Any] = []
+        try:
+            for start in range(0, len(commands), _COMMANDS_PER_ROUND_TRIP):
+                part = commands[start : start + _COMMANDS_PER_ROUND_TRIP]
+                connection.send_packed_command(connection.pack_commands(part))
+                replies += [connection.read_response() for _ in part]
         except BaseException:
             connection.disconnect()  # replies that nobody read must not become those of the next caller
-            self._knows_script.discard(id(pool))  # a server that was restarted has forgotten it
             raise
         finally:
             pool.release(connection)
-        return written
+        return replies
 
-    def _command(self, write: StateWrite | CardWrite) -> tuple[str | bytes | int, ...]:
+    def _command(self, write: StateWrite | CardWrite) -> Command:
         key = self._key_of(write.customer_id)
         if isinstance(write, CardWrite):
             fields = (part for field in write.fields.items() for part in field)
@@ -337,12 +350,15 @@ class RedisFeatureStore:
         return _as_customer(self._guarded(lambda: self._client.hgetall(customer_key(customer_id))))
 
     def read_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
-        pipeline = self._guarded(lambda: self._client.pipeline(transaction=False))
-        for customer_id in customer_ids:
-            pipeline.hgetall(customer_key(customer_id))
-        rows = self._guarded(pipeline.execute)
-        found = ((customer_id, _as_customer(row)) for customer_id, row in zip(customer_ids, rows, strict=True))
-        return {customer_id: customer for customer_id, customer in found if customer is not None}
+        found: dict[str, Customer] = {}
+        for pool, part in self._guarded(lambda: self._by_node(customer_ids)):
+            commands = [("HGETALL", customer_key(customer_id)) for customer_id in part]
+            replies = self._guarded(lambda pool=pool, commands=commands: self._exchange(pool, commands))
+            for customer_id, reply in zip(part, replies, strict=True):
+                customer = _as_customer(reply if isinstance(reply, dict) else dict(_pairs(reply)))
+                if customer is not None:
+                    found[customer_id] = customer
+        return {customer_id: found[customer_id] for customer_id in customer_ids if customer_id in found}
 
     def top(self, count: int, start: int = 0) -> list[tuple[str, float]]:
         rows = self._guarded(lambda: self._client.zrevrange(RANKING, start, start + count - 1, withscores=True))

@@ -93,7 +93,7 @@ class ScorerSettings(BaseSettings):
 
     model_config = _FROZEN
     scorer_rescore_per_s: float = Field(
-        2_000.0, gt=0, description="Customers a second, at most, while a new model scores everybody again."
+        1_000.0, gt=0, description="Customers a second, at most, while a new model scores everybody again."
     )
 
 

@@ -12,6 +12,7 @@ from threading import Event as Flag
 
 from rich.console import Console
 from rich.live import Live
+from threadpoolctl import threadpool_limits
 
 from churn import feature_store, logs, settings
 from churn.feature_store import FeatureStore, StoreUnavailable
@@ -82,6 +83,8 @@ def _serve(actions_file: Path) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         with (
+            # Batches are too small for threads of a matrix product to be worth their waking.
+            threadpool_limits(limits=1),
             closing(patiently(lambda: Notices(kafka), stop)) as notices,
             closing(patiently(lambda: RiskTopic(kafka), stop)) as risk_topic,
         ):

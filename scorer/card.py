@@ -10,7 +10,7 @@ import numpy as np
 from churn.events import Event, epoch_ms
 from churn.feature_store import CardWrite
 from churn.features import FEATURE_VERSION, FeatureRow, Look
-from churn.model import RiskModel, rows_to_matrix, score_matrix
+from churn.model import RiskModel, risk_matrix, rows_to_matrix, score_matrix
 from churn.risk_card import (
     CONTRIBUTION_DIGITS,
     DRIVERS_SHOWN,
@@ -126,7 +126,7 @@ def _verdicts(
     ]
     to_win = [place for place, risk_band in zip(places, shown, strict=True) if risk_band != "low"]
     orders = [looks[place].row_after(_order(rows[place], moments[place])) for place in to_win]
-    after = dict(zip(to_win, score_matrix(model, rows_to_matrix(orders, names)).risk.tolist(), strict=True))
+    after = dict(zip(to_win, risk_matrix(model, rows_to_matrix(orders, names)).tolist(), strict=True))
     return {
         place: _Verdict(
             risk,
