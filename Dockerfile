@@ -5,12 +5,12 @@ ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/app
 
-# A fixed id: a volume outlives the image, and the next image must be able to write to it.
 # LightGBM needs the OpenMP runtime.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/*
 
+# A fixed id: a volume outlives the image, and the next image must be able to write to it.
 RUN groupadd --gid 10001 ebb \
     && useradd --uid 10001 --gid ebb --no-create-home --home-dir /tmp --shell /usr/sbin/nologin ebb \
     && mkdir /app /data \

@@ -6,9 +6,11 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 PACKAGES := churn producer stream_processor scorer es_ingest training analytics kibana stack
 READY := $(VENV)/.ready
+# Two at a time, because most wait for servers; a file's tests share theirs.
+TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory docs lock
+.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -44,12 +46,12 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports
-	$(RUN) pytest -q tests/unit tests/property
+	$(TEST) tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(RUN) pytest -q tests/integration tests/chaos tests/end_to_end
+	$(TEST) tests/integration tests/chaos tests/end_to_end
 
-bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory ## every benchmark
+bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
@@ -71,6 +73,9 @@ $(PEERS)/.ready: benchmarks/requirements.lock $(READY)
 	$(VENV)/bin/python -m venv --clear $(PEERS)
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB
+	$(RUN) benchmarks.producer
 
 docs: $(READY) ## write the generated pages below docs/
 	$(RUN) docs.generate

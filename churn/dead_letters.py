@@ -50,10 +50,10 @@ def of_message(
     )
 
 
-def of_row(error: InvalidEvent, row: bytes, *, file: str, line: int, failed_at: datetime) -> DeadLetter:
+def of_row(error: InvalidEvent, row: bytes, *, letter_id: str, file: str, line: int, failed_at: datetime) -> DeadLetter:
     """The dead letter of a row of a file; `line` counts from 1 with the header, as an editor shows it."""
     return DeadLetter(
-        letter_id=f"{file}-{line}",
+        letter_id=letter_id,
         reason=error.reason,
         detail=error.detail,
         failed_at=failed_at,

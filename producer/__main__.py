@@ -17,14 +17,16 @@ from rich.console import Console
 from churn import logs, settings
 from churn.history import HistoryExists
 from producer import arguments, history_files, simulate
-from producer.adapters import Adapter
-from producer.errors import ProducerError, PublishFailed
-from producer.files import open_rows
+from producer.errors import ProducerError
 from producer.pacing import EventTime, FixedRate, NoWait, Pace, Sleep
 from producer.progress import ProgressLine
-from producer.replay import Counts, Part, Replay, shift_to
+from producer.replay import Counts, Replay, shift_to
+from producer.sent import Run
 from producer.simulator import Simulation, arrivals
-from producer.sinks import HistorySink, KafkaSink, Sink
+from producer.sinks import LINGER_MS, LIVE_LINGER_MS, HistorySink, KafkaSink, Sink
+from producer.source import Source, open_source
+
+log = logs.get_logger(__name__)
 
 
 class Stop:
@@ -46,10 +48,14 @@ class Stop:
 
 def main() -> int:
     """Run one command; returns its exit code."""
-    options = arguments.parse(None, _now())
+    options = arguments.parse(sys.argv[1:], _now())
     logs.configure("producer", settings.read(settings.LogSettings).log_format)
     stop = Stop()
     try:
+        if options.command in ("inspect", "clean"):
+            from producer import quality  # what it is made of would be half of the memory of a replay
+
+            return quality.run(options, _currency(), _now(), partial(_progress, "reading", "rows"))
         return {"simulate": _simulate, "replay": _replay}[options.command](options, stop)
     except (ProducerError, HistoryExists, OSError) as error:
         print(f"producer: {error}", file=sys.stderr)
@@ -59,7 +65,8 @@ def main() -> int:
 def _simulate(options: argparse.Namespace, stop: Stop) -> int:
     if options.output is not None:
         history_files.require_empty(options.output)
-    with _topic(options.topic) as sinks, _summed_up(simulate.summary) as counts:
+    linger_ms = LIVE_LINGER_MS if options.live else LINGER_MS
+    with _topic(options.topic, linger_ms) as sinks, _summed_up(simulate.summary) as counts:
         simulation = Simulation(arguments.plan_of(options), options.processes or os.cpu_count() or 1)
         send = partial(simulate.send, sinks=sinks, counts=counts)
         try:
@@ -107,29 +114,53 @@ def _live(options: argparse.Namespace, stop: Stop, simulation: Simulation, send:
 
 
 def _replay(options: argparse.Namespace, stop: Stop) -> int:
-    currency = settings.read(settings.ShopSettings).shop_currency
-    file = open_rows(options.file, options.encoding)
-    adapter = Adapter(options.format, file, currency)
-    shift = shift_to(_now(), file, adapter, stop.is_asked) if options.shift_to_now else timedelta(0)
-    rate = options.rate
-    pace = FixedRate(rate, time.monotonic, stop.wait) if rate else _pace(options.speed, stop.wait)
+    currency = _currency()
+    source = open_source(options.file, options.format, options.encoding, currency)
     with _sinks(options) as sinks, _summed_up(Counts.summary) as counts, _progress("replaying", "rows") as progress:
-        replay = Replay(file, adapter, sinks, counts, pace=pace, now=_now, currency=currency, shift=shift)
-        try:
-            replay.run(Part(options.skip, options.limit), progress, stop.is_asked)
-        except PublishFailed as error:
-            raise ProducerError(f"{error}; go on with --skip {options.skip + error.acknowledged}") from error
+        run = _run_of(options, source, sinks, stop)
+        pace = _pace_of(options, stop)
+        replay = Replay(source, sinks, counts, run=run, pace=pace, currency=currency)
+        replay.run(options.limit, progress, stop.is_asked)
     if stop.is_asked():
-        print(f"producer: stopped; go on with --skip {options.skip + counts.rows}", file=sys.stderr)
+        print("producer: stopped; the same command sends the rest", file=sys.stderr)
+    elif counts.rows and counts.rows == counts.rows_held:
+        print(f"All these rows were on topic {options.topic} already, so none was sent; --again sends them once more.")
     return _exit_code(stop)
 
 
+def _run_of(options: argparse.Namespace, source: Source, sinks: list[Sink], stop: Stop) -> Run:
+    """The run to go on with, or a new one; the sink knows from now on what is there already."""
+    fingerprint = source.fingerprint()
+    kafka = next((sink for sink in sinks if isinstance(sink, KafkaSink)), None)
+    sent = kafka.look_up(fingerprint) if kafka else None
+    if sent and not options.again:
+        run, last = sent.run, sent.last
+        log.info("going on", run=run.number, rows_sent_before=max(last.values()).row, shift_days=run.shift_days)
+    else:
+        began_at = _now().replace(microsecond=0)
+        shift = shift_to(began_at, source, stop.is_asked) if options.shift_to_now else timedelta(0)
+        run, last = Run(fingerprint, sent.run.number + 1 if sent else 1, began_at, shift.days), {}
+    if kafka:
+        kafka.go_on(run, last)
+    return run
+
+
+def _pace_of(options: argparse.Namespace, stop: Stop) -> Pace:
+    if options.rate:
+        return FixedRate(options.rate, time.monotonic, stop.wait)
+    return _pace(options.speed, stop.wait)
+
+
+def _currency() -> str:
+    return settings.read(settings.ShopSettings).shop_currency
+
+
 @contextmanager
-def _topic(name: str | None) -> Iterator[list[Sink]]:
+def _topic(name: str | None, linger_ms: int) -> Iterator[list[Sink]]:
     if name is None:
         yield []
         return
-    sink = KafkaSink(settings.read(settings.KafkaSettings).kafka_bootstrap_servers, name)
+    sink = KafkaSink(settings.read(settings.KafkaSettings).kafka_bootstrap_servers, name, linger_ms=linger_ms)
     try:
         yield [sink]
     finally:
@@ -142,7 +173,8 @@ def _sinks(options: argparse.Namespace) -> Iterator[list[Sink]]:
         sinks: list[Sink] = []
         if options.topic is not None:
             servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
-            sinks.append(KafkaSink(servers, options.topic))
+            linger_ms = LIVE_LINGER_MS if options.rate else LINGER_MS
+            sinks.append(KafkaSink(servers, options.topic, linger_ms=linger_ms))
             opened.callback(sinks[-1].close)
         if options.output is not None:
             sinks.append(HistorySink(options.output))

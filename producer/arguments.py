@@ -27,7 +27,7 @@ _FAULTS: Final = {
 }
 
 
-def parse(arguments: list[str] | None, now: datetime) -> argparse.Namespace:
+def parse(arguments: list[str], now: datetime) -> argparse.Namespace:
     """The options of one command; `options.command` is its name. Ends the process with code 2 where they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m producer",
@@ -36,11 +36,17 @@ def parse(arguments: list[str] | None, now: datetime) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     simulate, replay = _simulate_parser(commands), _replay_parser(commands)
+    inspect, clean = _inspect_parser(commands), _clean_parser(commands)
+    if arguments and arguments[0] == "--input":
+        arguments = ["replay", *arguments]
     options = parser.parse_args(arguments)
+    chosen = {"simulate": simulate, "replay": replay, "inspect": inspect, "clean": clean}[options.command]
     if options.command == "simulate":
         _finish_simulate(simulate, options, now)
-    if options.topic is None and options.output is None:
-        {"simulate": simulate, "replay": replay}[options.command].error("name --topic, --output or both")
+    else:
+        _finish_file(chosen, options)
+    if options.command in ("simulate", "replay") and options.topic is None and options.output is None:
+        chosen.error("name --topic, --output or both")
     return options
 
 
@@ -152,26 +158,77 @@ def _replay_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         help="the rows of a file",
         description="Sends each row of a file as an event, or to topic dead-letters with the reason why it is none.",
     )
-    parser.add_argument(
-        "file",
-        type=Path,
-        metavar="FILE",
-        help="CSV, CSV.gz or Parquet; for ebb also JSON Lines or a history's directory",
-    )
-    parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="where the file comes from")
+    _add_file(parser)
     _add_sinks(parser)
     part = parser.add_argument_group("which rows, and when")
-    part.add_argument("--skip", type=_count_or_0, default=0, metavar="N", help="leave out the first N rows")
-    part.add_argument("--limit", type=_count, metavar="N", help="at most N rows")
+    part.add_argument("--limit", type=_count, metavar="N", help="the first N rows only")
     part.add_argument(
         "--shift-to-now",
         action="store_true",
         help="move all times by whole days, so that the file's last event is just past; reads the file twice",
     )
-    part.add_argument("--encoding", type=_encoding, default="utf-8", help="of a CSV file (default: %(default)s)")
+    repeat = part.add_mutually_exclusive_group()
+    repeat.add_argument(
+        "--resume",
+        dest="again",
+        action="store_false",
+        default=False,
+        help="send what the topic does not hold yet of this file, exactly; this is the default",
+    )
+    repeat.add_argument("--again", action="store_true", help="send all rows, also those that the topic holds already")
     pace = part.add_mutually_exclusive_group()
     pace.add_argument("--speed", type=_speed, default=MAX, metavar="N|max", help=_SPEED_HELP)
-    pace.add_argument("--rate", type=_positive, metavar="N", help="so many rows per second")
+    pace.add_argument("--rate", type=_positive, metavar="N", help="so many events per second")
+    return parser
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="CSV, JSON Lines or text (each also .gz), Parquet, a history's directory, or the one of a sessions pair",
+    )
+    parser.add_argument("--input", type=Path, metavar="FILE", help="another way to name FILE")
+    parser.add_argument(
+        "--format", choices=sorted(FORMATS), help="where the file comes from (default: told by its columns)"
+    )
+    parser.add_argument("--encoding", type=_encoding, default="utf-8", help="of a CSV file (default: %(default)s)")
+
+
+def _finish_file(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if (options.file is None) == (options.input is None):
+        parser.error("name one FILE, with or without --input")
+    options.file = options.file or options.input
+
+
+def _inspect_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "inspect",
+        help="what is in a file, and how good it is",
+        description="Reports schema, types, ranges, missing values, duplicates, outliers, time span and event mix.",
+    )
+    _add_file(parser)
+    parser.add_argument("--html", type=Path, metavar="OUT", help="write the report with plots as one HTML file, too")
+    return parser
+
+
+def _clean_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "clean",
+        help="a cleaned copy of a file",
+        description="Writes a cleaned copy and, beside it, a log of what was changed and why and the rows set aside.",
+    )
+    _add_file(parser)
+    parser.add_argument("output", type=Path, metavar="OUT", help="the copy, .parquet or .csv; the file stays as it is")
+    parser.add_argument(
+        "--missing",
+        action="append",
+        default=[],
+        metavar="COLUMN=RULE",
+        help="what a missing cell of a column asks for: keep it, drop the row, impute the median, or refuse the file",
+    )
     return parser
 
 

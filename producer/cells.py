@@ -1,7 +1,7 @@
 """Cells of a row, as text or typed, read as what a field needs; a cell that cannot be read names its column."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from xxhash import xxh3_128_hexdigest
 
@@ -68,6 +68,38 @@ def moment(column: str, value: Any) -> datetime:
     except (ValueError, OverflowError):
         known = "2011-12-09 12:50:00 or 12/9/2011 12:50"
         raise InvalidEvent(Reason.INVALID_FIELD, f"{column}: {value!r} is not written like {known}") from None
+
+
+def epoch_ms(column: str, value: Any) -> datetime:
+    """A moment from milliseconds since 1970, or from what `moment` reads; raises `InvalidEvent`."""
+    try:
+        return datetime.fromtimestamp(whole(column, value) / 1000, UTC)
+    except InvalidEvent:
+        return moment(column, value)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidEvent(Reason.INVALID_FIELD, f"{column}: {value!r} lies outside the calendar") from None
+
+
+def compact_day(column: str, value: Any) -> datetime:
+    """Midnight of a day written like 19970131, or what `moment` reads; raises `InvalidEvent`."""
+    written = identifier(column, value)
+    if not (len(written) == 8 and written.isdecimal()):
+        return moment(column, value)
+    try:
+        return datetime.strptime(written, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise InvalidEvent(Reason.INVALID_FIELD, f"{column}: {written!r} is no day like 19970131") from None
+
+
+_FLAGS: Final = {"1": True, "true": True, "yes": True, "y": True, "0": False, "false": False, "no": False, "n": False}
+
+
+def flag(column: str, value: Any) -> bool:
+    """Yes or no in one of their spellings; raises `InvalidEvent`."""
+    read = _FLAGS.get(identifier(column, value).lower())
+    if read is None:
+        raise InvalidEvent(Reason.INVALID_FIELD, f"{column}: {value!r} is neither 1 nor 0, true nor false, yes nor no")
+    return read
 
 
 def hash_of(*values: object) -> str:

@@ -3,6 +3,8 @@
 ProducerError
 ├── UnreadableFile      the file is missing, damaged or of a kind that is not read
 ├── MissingColumns      the file lacks columns that its format needs
+├── RefusedFile         a cell is missing that a rule declares indispensable
+├── BadRule             a rule names no column, or asks for what the column cannot give
 ├── NoTimes             there is no time in the file to shift by
 ├── NobodyLeft          every simulated customer has left, so nobody can act live
 ├── KafkaUnreachable    no broker answered
@@ -23,6 +25,14 @@ class MissingColumns(ProducerError):
     """The file lacks columns that its format needs."""
 
 
+class RefusedFile(ProducerError):
+    """A cell is missing that a rule declares indispensable."""
+
+
+class BadRule(ProducerError):
+    """A rule names no column, or asks for what the column cannot give."""
+
+
 class NoTimes(ProducerError):
     """There is no time in the file to shift by."""
 
@@ -40,11 +50,11 @@ class TopicMissing(ProducerError):
 
 
 class PublishFailed(ProducerError):
-    """Kafka did not take a message; `acknowledged` messages before it, in the order of sending, are surely there."""
+    """Kafka did not take a message; `acknowledged` messages of this run are surely there."""
 
-    def __init__(self, topic: str, acknowledged: int, cause: Exception) -> None:
+    def __init__(self, topic: str, acknowledged: int, cause: object) -> None:
         super().__init__(
             f"Kafka did not take a message for topic {topic}: {cause}; "
-            f"the first {acknowledged:,} messages of this run are acknowledged"
+            f"{acknowledged:,} messages of this run are acknowledged"
         )
         self.acknowledged = acknowledged

@@ -1,108 +1,123 @@
-"""Rows of a file into the sinks: each row becomes one event or one dead letter, and is counted."""
+"""Rows of a source into the sinks: each row becomes its events or one dead letter, and is counted."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from churn import dead_letters
 from churn.events import InvalidEvent, Reason, check
-from producer.adapters import Adapter, Arrival, with_changes
+from producer.adapters import Adapter, with_changes
 from producer.errors import NoTimes
-from producer.files import Row, RowFile
 from producer.pacing import Pace
 from producer.progress import ProgressLine
+from producer.rows import Row
+from producer.sent import Place, Run
+from producer.shops import Arrival
 from producer.sinks import Sink
+from producer.source import Source
 
-Now = Callable[[], datetime]
 MustStop = Callable[[], bool]
 
 
 class Counts:
-    """What became of what was read so far: `rows` is always `events` plus all dead letters."""
+    """What became of what was read so far: `rows` is always `good_rows` plus all dead letters.
+
+    A row can be several events. `rows_held` of the rows needed no sending: every sink held all of them already.
+    """
 
     def __init__(self) -> None:
+        self.good_rows = 0
         self.events = 0
+        self.rows_held = 0
         self.dead_letters: Counter[Reason] = Counter()
 
     @property
     def rows(self) -> int:
-        return self.events + self.dead_letters.total()
+        return self.good_rows + self.dead_letters.total()
 
     def summary(self, seconds: float) -> str:
         """A small table for people."""
-        lines = [("rows read", f"{self.rows:,}"), ("events", f"{self.events:,}")]
+        lines = [("rows read", f"{self.rows:,}"), ("good rows", f"{self.good_rows:,}"), ("events", f"{self.events:,}")]
         lines += [("dead letters", f"{self.dead_letters.total():,}")]
         lines += [(f"  {reason}", f"{number:,}") for reason, number in sorted(self.dead_letters.items())]
+        lines += [("rows sent before", f"{self.rows_held:,}")]
         lines += [("seconds", f"{seconds:,.1f}"), ("per second", f"{self.rows / max(seconds, 1e-9):,.0f}")]
         return "\n".join(f"{name:<20}{value:>14}" for name, value in lines)
 
 
-class Part(NamedTuple):
-    """Which rows of a file are replayed: `limit` of them (None: all) after the first `skip`."""
-
-    skip: int = 0
-    limit: int | None = None
-
-    def of(self, rows: Iterable[Row]) -> Iterable[Row]:
-        return islice(rows, self.skip, None if self.limit is None else self.skip + self.limit)
-
-
 class Replay:
-    """Rows of one file into the sinks. Every row becomes one event or one dead letter."""
+    """Rows of one source into the sinks, each row as its events or as one dead letter, to every sink that lacks it.
+
+    What depends on the clock comes from the run: the moment by which a row lies in the future, and the shift.
+    """
 
     def __init__(
         self,
-        file: RowFile,
-        adapter: Adapter,
+        source: Source,
         sinks: Sequence[Sink],
         counts: Counts,
         *,
+        run: Run,
         pace: Pace,
-        now: Now,
         currency: str,
-        shift: timedelta = timedelta(0),
     ) -> None:
-        self._file = file
-        self._adapter = adapter
+        self._source = source
         self._sinks = sinks
         self._pace = pace
-        self._now = now
+        self._run = run
+        self._shift = timedelta(days=run.shift_days)
         self._currency = currency
-        self._shift = shift
         self.counts = counts
 
-    def run(self, part: Part, progress: ProgressLine, must_stop: MustStop) -> None:
-        """Send the rows of `part` and flush; ends early, also with a flush, when `must_stop`."""
-        for row in part.of(self._file.rows()):
+    def run(self, limit: int | None, progress: ProgressLine, must_stop: MustStop) -> None:
+        """Send the first `limit` rows (None: all) and flush; ends early, also with a flush, when `must_stop`."""
+        for number, (row, adapter) in enumerate(islice(self._source.rows(), limit), start=1):
             if must_stop():
                 break
-            self._send(row)
-            rows = self.counts.rows
-            progress.show(rows, rows / part.limit if part.limit else self._file.fraction_read)
+            self._send(number, row, adapter)
+            progress.show(number, number / limit if limit else self._source.fraction_read)
         for sink in self._sinks:
             sink.flush()
 
-    def _send(self, row: Row) -> None:
+    def _send(self, number: int, row: Row, adapter: Adapter) -> None:
         try:
-            arrival = _shifted(self._adapter.read(row), self._shift)
-            check(arrival.event, now=self._now(), currency=self._currency)
+            arrivals = [_shifted(arrival, self._shift) for arrival in adapter.read(row)]
+            for arrival in arrivals:
+                check(arrival.event, now=self._run.began_at, currency=self._currency)
         except InvalidEvent as error:
-            self._send_dead_letter(row, error)
+            self._send_dead_letter(number, row, error)
             return
-        event, ingested_at = arrival
-        self._pace.wait(event.occurred_at)
-        for sink in self._sinks:
-            sink.add(event, ingested_at or event.occurred_at)
-        self.counts.events += 1
+        is_sent = False
+        for step, (event, ingested_at) in enumerate(arrivals):
+            place = Place(number, step)
+            if lacking := [sink for sink in self._sinks if not sink.holds(event, place)]:
+                is_sent = True
+                self._pace.wait(event.occurred_at)
+                for sink in lacking:
+                    sink.add(event, ingested_at or event.occurred_at, place)
+        self.counts.good_rows += 1
+        self.counts.events += len(arrivals)
+        self.counts.rows_held += not is_sent
 
-    def _send_dead_letter(self, row: Row, error: InvalidEvent) -> None:
-        self._pace.wait(None)
-        letter = dead_letters.of_row(error, row.raw(), file=row.file, line=row.line, failed_at=self._now())
-        for sink in self._sinks:
-            sink.add_dead_letter(letter)
+    def _send_dead_letter(self, number: int, row: Row, error: InvalidEvent) -> None:
+        letter = dead_letters.of_row(
+            error,
+            row.raw(),
+            letter_id=f"{self._run.fingerprint}-{number}",
+            file=row.file,
+            line=row.line,
+            failed_at=self._run.began_at,
+        )
+        place = Place(number)
+        lacking = [sink for sink in self._sinks if not sink.holds(letter, place)]
+        if lacking:
+            self._pace.wait(None)
+        for sink in lacking:
+            sink.add_dead_letter(letter, place)
         self.counts.dead_letters[error.reason] += 1
+        self.counts.rows_held += not lacking
 
 
 def _shifted(arrival: Arrival, shift: timedelta) -> Arrival:
@@ -120,18 +135,19 @@ def _shifted(arrival: Arrival, shift: timedelta) -> Arrival:
     return Arrival(with_changes(event, **changes), known_at)
 
 
-def shift_to(now: datetime, file: RowFile, adapter: Adapter, must_stop: MustStop) -> timedelta:
-    """Whole days that bring the last event of the file as close before `now` as its time of day allows.
+def shift_to(now: datetime, source: Source, must_stop: MustStop) -> timedelta:
+    """Whole days that bring the last event of the source as close before `now` as its time of day allows.
 
-    Reads the file's times once; raises `NoTimes` when there is none.
+    Reads the source's times once; raises `NoTimes` when there is none.
     """
     last: datetime | None = None
-    for row in file.rows(adapter.time_columns):
-        if must_stop():
-            break
-        occurred_at = adapter.read_time(row)
-        if occurred_at is not None and (last is None or occurred_at > last):
-            last = occurred_at
+    for file, adapter in source.parts:
+        for row in file.rows(adapter.time_columns):
+            if must_stop():
+                break
+            occurred_at = adapter.read_time(row)
+            if occurred_at is not None and (last is None or occurred_at > last):
+                last = occurred_at
     if last is None:
-        raise NoTimes(f"{file.name}: no row of it has a time to shift by")
+        raise NoTimes(f"{source.name}: no row of it has a time to shift by")
     return timedelta(days=(now - last) // timedelta(days=1))

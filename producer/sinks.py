@@ -1,16 +1,12 @@
 """Where events go: a Kafka topic, a Parquet history, or both."""
 
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from time import monotonic
+from typing import Final, Protocol
 
-from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError, KafkaTimeoutError
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from kafka.partitioner.default import murmur2
 
 from churn import dead_letters, events, topics
@@ -18,22 +14,29 @@ from churn.dead_letters import DeadLetter
 from churn.events import Event
 from churn.history import HistoryWriter
 from producer.errors import KafkaUnreachable, PublishFailed, TopicMissing
+from producer.pacing import Clock
+from producer.sent import HEADER, Partition, Place, Run, Sent, look_up
 
-CONNECT_TIMEOUT_MS: Final = 10_000
+CONNECT_TIMEOUT_S: Final = 10.0
 BATCH_BYTES: Final = 128 * 1024
+# Full batches for those who send as fast as they can, short waiting for those who send as it happens.
 LINGER_MS: Final = 50
-# kafka-python bounds no memory of its own: what is not acknowledged yet waits in it.
+LIVE_LINGER_MS: Final = 5
 MAX_UNACKNOWLEDGED: Final = 20_000
-MAX_UNACKNOWLEDGED_BYTES: Final = 64 * 1024 * 1024
+MAX_UNACKNOWLEDGED_KIB: Final = 32 * 1024
+_ANY_PARTITION: Final = -1
 
 
 class Sink(Protocol):
     """Takes events and dead letters; what was taken is safe after `flush`."""
 
-    def add(self, event: Event, ingested_at: datetime) -> None:
-        """Take an event; `ingested_at` (aware) is when the shop came to know of it."""
+    def holds(self, item: Event | DeadLetter, place: Place) -> bool:
+        """Whether an earlier run has brought this message here already."""
 
-    def add_dead_letter(self, letter: DeadLetter) -> None:
+    def add(self, event: Event, ingested_at: datetime, place: Place | None = None) -> None:
+        """Take an event; `ingested_at` (aware) is when the shop came to know of it, `place` where it was read."""
+
+    def add_dead_letter(self, letter: DeadLetter, place: Place) -> None:
         """Take a row that is no event."""
 
     def flush(self) -> None:
@@ -49,10 +52,13 @@ class HistorySink:
     def __init__(self, directory: Path) -> None:
         self._writer = HistoryWriter(directory)
 
-    def add(self, event: Event, ingested_at: datetime) -> None:
+    def holds(self, item: Event | DeadLetter, place: Place) -> bool:
+        return False
+
+    def add(self, event: Event, ingested_at: datetime, place: Place | None = None) -> None:
         self._writer.add(event, ingested_at)
 
-    def add_dead_letter(self, letter: DeadLetter) -> None:
+    def add_dead_letter(self, letter: DeadLetter, place: Place) -> None:
         pass
 
     def flush(self) -> None:
@@ -69,85 +75,137 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 class KafkaSink:
-    """Topics of Kafka, each message once: idempotent, acknowledged by all replicas.
+    """Topics of Kafka, each message once, in order and without gaps: idempotent, acknowledged by all replicas.
 
-    `add`, `add_dead_letter` and `flush` raise `PublishFailed` as soon as one message before them is known to be
-    refused. The time stamp of a message is the moment of publishing.
+    The methods raise `PublishFailed` as soon as a message before them is known to be refused, or when Kafka has taken
+    nothing for `delivery_timeout_s`. The time stamp of a message is the moment of publishing.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, delivery_timeout_s: float = 120.0) -> None:
-        """`delivery_timeout_s`: a message that Kafka has not taken after this time counts as refused."""
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        delivery_timeout_s: float = 120.0,
+        clock: Clock = monotonic,
+        linger_ms: int = LINGER_MS,
+    ) -> None:
+        """Raises `KafkaUnreachable` and `TopicMissing`."""
+        self._servers = bootstrap_servers
         self._topic = topic
-        self._partitions = _partitions_of(bootstrap_servers, (topic, topics.DEAD_LETTERS))
-        self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap_servers,
-            acks="all",
-            enable_idempotence=True,
-            allow_auto_create_topics=False,
-            max_request_size=topics.MAX_MESSAGE_BYTES,
-            batch_size=BATCH_BYTES,
-            linger_ms=LINGER_MS,
-            compression_type="gzip",
-            bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
-            delivery_timeout_ms=round(delivery_timeout_s * 1000),
-            request_timeout_ms=round(delivery_timeout_s * 250),  # the client wants an integer
+        self._timeout_s = delivery_timeout_s
+        self._clock = clock
+        self._failure: KafkaError | None = None
+        self._last_error: KafkaError | None = None
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "acks": "all",
+                "enable.idempotence": True,
+                # No message may be given up while later ones are delivered: places on a partition must have no gaps.
+                "enable.gapless.guarantee": True,
+                "message.timeout.ms": 0,
+                "message.max.bytes": topics.MAX_MESSAGE_BYTES,
+                "queue.buffering.max.messages": MAX_UNACKNOWLEDGED,
+                "queue.buffering.max.kbytes": MAX_UNACKNOWLEDGED_KIB,
+                "batch.size": BATCH_BYTES,
+                "linger.ms": linger_ms,
+                "compression.type": "gzip",
+                "partitioner": "murmur2",
+                "delivery.report.only.error": True,
+                "error_cb": self._note_error,
+                "log_level": 2,  # what goes wrong is told by our own errors
+            },
+            on_delivery=self._note_failure,
         )
-        self._sent: deque[tuple[str, Any, int]] = deque()  # topic, future and size of what is not acknowledged yet
-        self._sent_bytes = 0
-        self._acknowledged = 0
+        self._partitions = self._partitions_of((topic, topics.DEAD_LETTERS))
+        self._prefix: str | None = None
+        self._last: dict[Partition, Place] = {}
+        self._produced = 0
+        self._outstanding = 0
+        self._moved_at = clock()
 
-    def add(self, event: Event, ingested_at: datetime) -> None:
-        self._send(self._topic, event.customer_id.encode(), events.encode(event))
+    def look_up(self, fingerprint: str) -> Sent | None:
+        """How far an earlier run of this source came on these topics; raises `KafkaUnreachable`."""
+        partitions = [(name, number) for name, count in self._partitions.items() for number in range(count)]
+        return look_up(self._servers, fingerprint, partitions)
 
-    def add_dead_letter(self, letter: DeadLetter) -> None:
-        self._send(topics.DEAD_LETTERS, letter.letter_id.encode(), dead_letters.encode(letter))
+    def go_on(self, run: Run, last: dict[Partition, Place]) -> None:
+        """From now on mark messages as of this run, of which `last` is here already."""
+        self._prefix = run.prefix
+        self._last = last
 
-    def _send(self, topic: str, key: bytes, value: bytes) -> None:
-        partition = partition_of(key, self._partitions[topic])
-        try:
-            future = self._producer.send(topic, value, key, partition=partition)
-        except KafkaError as error:
-            raise PublishFailed(topic, self._acknowledged, error) from error
-        self._sent.append((topic, future, len(value)))
-        self._sent_bytes += len(value)
-        self._settle(lambda: len(self._sent) > MAX_UNACKNOWLEDGED or self._sent_bytes > MAX_UNACKNOWLEDGED_BYTES)
+    def holds(self, item: Event | DeadLetter, place: Place) -> bool:
+        if not self._last:
+            return False
+        topic, key = self._address(item)
+        last = self._last.get((topic, partition_of(key, self._partitions[topic])))
+        return last is not None and place <= last
 
-    def _settle(self, must_wait: Callable[[], bool]) -> None:
-        """Forget what is acknowledged, in the order of sending; wait for the oldest while `must_wait`."""
-        while self._sent and (self._sent[0][1].is_done or must_wait()):
-            topic, future, size = self._sent[0]
+    def add(self, event: Event, ingested_at: datetime, place: Place | None = None) -> None:
+        self._send(*self._address(event), events.encode(event), place)
+
+    def add_dead_letter(self, letter: DeadLetter, place: Place) -> None:
+        self._send(*self._address(letter), dead_letters.encode(letter), place)
+
+    def _address(self, item: Event | DeadLetter) -> tuple[str, bytes]:
+        if isinstance(item, DeadLetter):
+            return topics.DEAD_LETTERS, item.letter_id.encode()
+        return self._topic, item.customer_id.encode()
+
+    def _send(self, topic: str, key: bytes, value: bytes, place: Place | None) -> None:
+        headers: dict[str, str | bytes | None] | None = None
+        if place and self._prefix:
+            headers = {HEADER: f"{self._prefix} {place.row}.{place.step}"}
+        while True:
             try:
-                future.get()
-            except KafkaError as error:
-                raise PublishFailed(topic, self._acknowledged, error) from error
-            self._sent.popleft()
-            self._sent_bytes -= size
-            self._acknowledged += 1
+                self._producer.produce(topic, value, key, _ANY_PARTITION, headers=headers)
+                break
+            except BufferError:
+                self._serve(0.1)
+            except KafkaException as error:
+                raise self._failed(error.args[0]) from error
+        self._produced += 1
+        self._serve(0)
+
+    def _serve(self, wait_s: float) -> None:
+        """Let the client work; raises `PublishFailed` where it reports a fault, or no progress for too long."""
+        self._producer.poll(wait_s)
+        if self._failure is not None:
+            raise self._failed(self._failure)
+        outstanding = len(self._producer)
+        if outstanding == 0 or self._produced - outstanding != self._outstanding:
+            self._outstanding, self._moved_at = self._produced - outstanding, self._clock()
+        elif self._clock() - self._moved_at > self._timeout_s:
+            raise self._failed(self._last_error or f"nothing acknowledged for {self._timeout_s:.0f} s")
+
+    def _failed(self, cause: object) -> PublishFailed:
+        return PublishFailed(self._topic, self._produced - len(self._producer), cause)
+
+    def _note_failure(self, error: KafkaError | None, message: Message) -> None:
+        self._failure = self._failure or error
+
+    def _note_error(self, error: KafkaError) -> None:
+        self._last_error = error
+        if error.fatal():
+            self._failure = self._failure or error
 
     def flush(self) -> None:
-        try:
-            self._producer.flush()
-        except KafkaError as error:
-            raise PublishFailed(self._topic, self._acknowledged, error) from error
-        self._settle(lambda: True)
+        while len(self._producer):
+            self._producer.flush(0.1)
+            self._serve(0)
+        self._serve(0)
 
     def close(self) -> None:
-        with suppress(KafkaTimeoutError):  # after a fault nobody waits for what is still under way
-            self._producer.close(timeout=0)
+        self._producer.purge()  # after a fault nobody waits for what is still under way
 
-
-def _partitions_of(bootstrap_servers: str, names: tuple[str, ...]) -> dict[str, int]:
-    """The number of partitions of these topics; raises `TopicMissing` and `KafkaUnreachable`."""
-    try:
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=CONNECT_TIMEOUT_MS)
+    def _partitions_of(self, names: tuple[str, ...]) -> dict[str, int]:
+        """The number of partitions of these topics."""
         try:
-            described = admin.describe_topics()
-        finally:
-            admin.close()
-    except KafkaError as error:
-        raise KafkaUnreachable(f"Kafka at {bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS): {error}") from error
-    found = {topic["name"]: len(topic["partitions"]) for topic in described}
-    for name in names:
-        if name not in found:
-            raise TopicMissing(f"topic {name} is missing at {bootstrap_servers}: run `python -m churn.topics`")
-    return {name: found[name] for name in names}
+            found = self._producer.list_topics(timeout=CONNECT_TIMEOUT_S).topics
+        except KafkaException as error:
+            said = f"Kafka at {self._servers} (KAFKA_BOOTSTRAP_SERVERS): {error.args[0].str()}"
+            raise KafkaUnreachable(said) from error
+        for name in names:
+            if name not in found:
+                raise TopicMissing(f"topic {name} is missing at {self._servers}: run `python -m churn.topics`")
+        return {name: len(found[name].partitions) for name in names}

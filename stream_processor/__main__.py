@@ -102,7 +102,7 @@ def _rebuild() -> int:
         ).run()
     print(
         f"{rebuilt.customers:,} customers rebuilt from {rebuilt.events:,} events; {rebuilt.refused:,} messages were no "
-        f"event; {rebuilt.without_events:,} customers have no event in the topic and stay as they were"
+        f"event; {rebuilt.left:,} customers came meanwhile or have no event in the topic, and stay as they are"
     )
     return 0
 

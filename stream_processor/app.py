@@ -90,18 +90,10 @@ def _add_agent(
         return bool(batch.epoch == app.consumer.epoch)
 
     def create_processor() -> Processor:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap_servers.split(","),
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=topics.MAX_MESSAGE_BYTES,
-        )
         return Processor(
             fold,
             store,
-            producer,
+            _create_producer(bootstrap_servers),
             metrics,
             DeadLetterLimit(settings.stream_max_dead_share),
             is_current=is_current,
@@ -112,20 +104,12 @@ def _add_agent(
             flush_interval_s=settings.stream_flush_interval_s,
         )
 
-    async def watch_membership() -> None:
-        while True:
-            await asyncio.sleep(WATCH_MEMBERSHIP_S)
-            app.consumer.require_membership()
-            count = app.consumer.partitions_of(topics.EVENTS)
-            if count not in (None, topics.PARTITIONS):
-                raise WrongPartitions(topics.EVENTS, count)
-
     @app.agent(app.topic(topics.EVENTS, key_type=bytes, value_type=bytes), name="fold", concurrency=1)  # type: ignore[untyped-decorator]
     async def fold_batches(stream: Any) -> AsyncIterator[None]:
         processor = create_processor()
         app.consumer.on_forget = processor.forget
         running[:] = [processor]
-        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), watch_membership())]
+        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), _watch_membership(app))]
         try:
             async for event in stream.noack().events():
                 await _or_exit(processor.take(event))
@@ -134,9 +118,34 @@ def _add_agent(
             for task in beside:
                 task.cancel()
 
+    _add_pages(app, running, fold, metrics)
+
+
+def _create_producer(bootstrap_servers: str) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers.split(","),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        max_batch_size=BATCH_BYTES,
+        max_request_size=topics.MAX_MESSAGE_BYTES,
+    )
+
+
+async def _watch_membership(app: faust.App) -> None:
+    """Raise when we are no longer part of the group, or the topic has grown."""
+    while True:
+        await asyncio.sleep(WATCH_MEMBERSHIP_S)
+        app.consumer.require_membership()
+        count = app.consumer.partitions_of(topics.EVENTS)
+        if count not in (None, topics.PARTITIONS):
+            raise WrongPartitions(topics.EVENTS, count)
+
+
+def _add_pages(app: faust.App, running: list[Processor], fold: Fold, metrics: Metrics) -> None:
     @app.page("/healthz")  # type: ignore[untyped-decorator]
     async def healthz(view: Any, request: Any) -> Any:
-        health = _health(running[0], fold, lag()) if running else {"is_alive": True, "is_progressing": True}
+        health = _health(running[0], fold, metrics.lag_of()) if running else {"is_alive": True, "is_progressing": True}
         return view.json(health, status=200 if health["is_alive"] and health["is_progressing"] else 503)
 
     @app.page("/metrics")  # type: ignore[untyped-decorator]

@@ -23,12 +23,12 @@ class TopicTrimmed(RuntimeError):
 
 
 class Rebuilt(NamedTuple):
-    """How many events were folded and refused, how many customers switched, and how many have no event in the topic."""
+    """How many events were folded and refused, how many customers switched, and how many left as they were."""
 
     events: int
     refused: int
     customers: int
-    without_events: int
+    left: int
 
 
 class Rebuild:
@@ -76,8 +76,8 @@ class Rebuild:
         finally:
             producer.close()
             consumer.close(autocommit=False)
-        others = sum(1 for customer_id in self._live.customer_ids()) - switched
-        return Rebuilt(self._fold.applied, self._fold.refused.total(), switched, max(0, others))
+        left = sum(1 for customer_id in self._live.customer_ids()) - switched
+        return Rebuilt(self._fold.applied, self._fold.refused.total(), switched, max(0, left))
 
     def _require_beginning(self, consumer: Any) -> None:
         lost = {each.partition: start for each, start in consumer.beginning_offsets(self._partitions).items() if start}

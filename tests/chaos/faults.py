@@ -9,7 +9,7 @@ from stack.workers import StreamProcessor
 
 from .scenario import PATIENCE_S, SESSION_TIMEOUT_S, Scenario
 
-REDIS_TIMEOUT_S = 10.0  # of churn.feature_store.connect
+REDIS_TIMEOUT_S = 10.0  # after which RedisFeatureStore gives up
 
 
 def kill_workers(scenario: Scenario, times: int) -> None:
@@ -24,29 +24,40 @@ def kill_workers(scenario: Scenario, times: int) -> None:
 
 
 def freeze_an_owner(scenario: Scenario) -> None:
-    """A worker joins; the first one is frozen with work in hand, wakes up when others own it, and leaves in the end."""
+    """Of two workers one is frozen with work in hand and wakes up when the other owns it; a third joins, one leaves."""
     # It writes so seldom that it is sure to be frozen between folding and writing, and to write as soon as it wakes up.
-    first = scenario.worker("first", {"STREAM_FLUSH_INTERVAL_S": f"{SESSION_TIMEOUT_S:g}"})
-    second = scenario.worker("second")
-    first.start()
-    scenario.publish(0.2)
-    second.start()
+    sleeper = scenario.worker("sleeper", {"STREAM_FLUSH_INTERVAL_S": f"{SESSION_TIMEOUT_S:g}"})
+    sleeper.start()
+    scenario.worker("second").start()
     scenario.wait_for_members(2)
-    scenario.wait_until_folded()
-    assert wait_until(lambda: health(first)["seconds_since_write"] < 1, PATIENCE_S)
-    applied = health(first)["applied"]
-    scenario.publish(0.2)
-    assert wait_until(lambda: health(first)["applied"] > applied, PATIENCE_S)
-    first.freeze()
+    fold_without_writing(scenario, sleeper)
+    sleeper.freeze()
     assert scenario.lag() > 0
     scenario.wait_for_members(1)
     scenario.publish(0.2)
     scenario.wait_until_folded()
-    first.resume()
+    sleeper.resume()
     scenario.wait_for_members(2)
     scenario.publish_into_work(0.2)
-    first.stop()
+    scenario.worker("third").launch()
+    scenario.wait_for_members(3)
+    scenario.publish_into_work(0.2)
+    sleeper.stop()
     assert scenario.lag() > 0
+
+
+def fold_without_writing(scenario: Scenario, worker: StreamProcessor) -> None:
+    """Publish, and return when the worker has folded its part and waits for the moment to write."""
+    assert wait_until(lambda: health(worker)["seconds_since_write"] < 1, PATIENCE_S)
+    since, applied = time.monotonic(), [health(worker)["applied"]]
+    scenario.publish(0.2)
+
+    def is_at_rest() -> bool:
+        applied.append(health(worker)["applied"])
+        return applied[0] < applied[-1] == applied[-2]
+
+    assert wait_until(is_at_rest, PATIENCE_S, poll_s=0.3)
+    assert health(worker)["seconds_since_write"] >= time.monotonic() - since - 0.5, "it wrote before it was frozen"
 
 
 def health(worker: StreamProcessor) -> dict[str, float]:

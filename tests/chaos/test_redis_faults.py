@@ -50,8 +50,9 @@ def test_no_state_of_a_redis_that_came_back_older_is_folded_on(scenario: Scenari
     worker.launch()
     copy = tmp_path / "copy"
     shutil.copytree(scenario.stack.redis.data_directory, copy)
+    before = scenario.changes()
     scenario.publish(0.1)
-    scenario.wait_for_changes(1)
+    scenario.wait_for_changes(before + 1)
     assert wait_until(lambda: health(worker)["seconds_since_write"] < 1, PATIENCE_S)
     bring_back(scenario, copy)
     # As another worker would have: without the script the write would fail, and hide what this is about.

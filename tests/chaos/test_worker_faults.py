@@ -19,7 +19,6 @@ def test_six_stopped_workers_end_well_and_lose_nothing(scenario: Scenario) -> No
     for _ in range(6):
         worker.launch()
         scenario.publish_into_work(1 / 7)
-        worker.wait_until_ready()
         worker.stop()
         assert worker.exit_code == 0
         assert scenario.lag() > 0

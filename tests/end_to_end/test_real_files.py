@@ -103,6 +103,20 @@ def in_cents(value: Any) -> int:
     return round(value * 100)
 
 
+def everything(pipeline: Pipeline) -> tuple[Any, ...]:
+    """What Redis, Elasticsearch and the topic of events hold."""
+    store = RedisFeatureStore(pipeline.servers.redis.url)
+    states = store.read_states(list(store.customer_ids()))
+    search = Elasticsearch(pipeline.servers.elasticsearch.url)
+    search.indices.refresh(index="*")
+    documents = {hit["_id"]: hit["_source"] for hit in scan(search, index="events-*,dead-letters-*")}
+    search.close()
+    consumer = KafkaConsumer(bootstrap_servers=pipeline.servers.kafka.address)
+    ends = consumer.end_offsets([TopicPartition(topics.EVENTS, number) for number in range(topics.PARTITIONS)])
+    consumer.close()
+    return states, documents, ends
+
+
 def test_rees46_events_are_indexed_once_and_give_the_known_funnel(
     pipeline: Pipeline, real_data: Path, tmp_path: Path
 ) -> None:
@@ -132,3 +146,7 @@ def test_rees46_events_are_indexed_once_and_give_the_known_funnel(
         "purchase_without_cart": len(bought - carted),
         "cart_without_view": len(carted - viewed),
     } == {name: count for name, count in known.items() if not name.startswith("dropoff")}
+
+    before = everything(pipeline)
+    play(pipeline, file, "rees46", tmp_path / "another_history")
+    assert everything(pipeline) == before, "the same file twice changes nothing"

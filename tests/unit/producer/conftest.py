@@ -10,11 +10,11 @@ from rich.console import Console
 
 from churn.dead_letters import DeadLetter
 from churn.events import Event
-from producer.adapters import Adapter
-from producer.files import open_rows
 from producer.pacing import NoWait
 from producer.progress import ProgressLine
-from producer.replay import Counts, Part, Replay
+from producer.replay import Counts, Replay
+from producer.sent import Place, Run
+from producer.source import open_source
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -28,12 +28,16 @@ class Kept:
     letters: list[DeadLetter] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     is_flushed: bool = False
+    held: Place | None = None  # up to here an earlier run has been
 
-    def add(self, event: Event, ingested_at: datetime) -> None:
+    def holds(self, item: Event | DeadLetter, place: Place) -> bool:
+        return self.held is not None and place <= self.held
+
+    def add(self, event: Event, ingested_at: datetime, place: Place | None = None) -> None:
         self.events.append(event)
         self.arrivals.append(ingested_at)
 
-    def add_dead_letter(self, letter: DeadLetter) -> None:
+    def add_dead_letter(self, letter: DeadLetter, place: Place) -> None:
         self.letters.append(letter)
 
     def flush(self) -> None:
@@ -55,18 +59,19 @@ ReplayFile = Callable[..., Kept]
 def replay_file() -> ReplayFile:
     def replay(
         path: Path,
-        format_name: str,
-        part: Part = Part(),  # noqa: B008 - a constant
+        format_name: str | None,
+        limit: int | None = None,
         shift: timedelta = timedelta(0),
         encoding: str = "utf-8",
         stop_after: int | None = None,
+        held: Place | None = None,
     ) -> Kept:
-        kept = Kept()
-        file = open_rows(path, encoding)
-        adapter = Adapter(format_name, file, "EUR")
-        run = Replay(file, adapter, [kept], kept.counts, pace=NoWait(), now=lambda: NOW, currency="EUR", shift=shift)
+        kept = Kept(held=held)
+        source = open_source(path, format_name, encoding, "EUR")
+        run = Run("f", 1, NOW, shift.days)
+        replay = Replay(source, [kept], kept.counts, run=run, pace=NoWait(), currency="EUR")
         with ProgressLine("testing", "rows", lambda: 0.0, Console(quiet=True)) as progress:
-            run.run(part, progress, lambda: stop_after is not None and kept.counts.rows >= stop_after)
+            replay.run(limit, progress, lambda: stop_after is not None and kept.counts.rows >= stop_after)
         return kept
 
     return replay

@@ -13,7 +13,6 @@ from churn.events import Event, Reason, encode
 from producer.adapters import Adapter
 from producer.errors import MissingColumns
 from producer.files import open_rows
-from producer.replay import Part
 
 RETAIL = {
     "InvoiceNo": "536365",
@@ -119,7 +118,7 @@ def test_a_bad_invoice_line_is_a_dead_letter_with_its_reason(
     assert kept.reasons == [(3, reason)]
     assert kept.letters[0].detail.startswith(said)
     assert kept.letters[0].file == "a.csv"
-    assert kept.letters[0].letter_id == "a.csv-3"
+    assert kept.letters[0].letter_id == "f-2", "the fingerprint of the content, and the row"
     assert len(kept.events) == 2
     assert kept.counts.rows == 3
 
@@ -304,32 +303,3 @@ def test_missing_columns_are_named_beside_those_that_were_found(tmp_path: Path) 
         "a.csv: format online-retail needs columns that are missing: StockCode, Description or ProductName, Quantity, "
         "InvoiceDate, UnitPrice or Price, CustomerID or Customer ID, Country; found: InvoiceNo, Kunde"
     )
-
-
-def test_json_lines_are_refused_for_formats_that_are_tables(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(b"{}")
-    with pytest.raises(MissingColumns, match="JSON Lines are read as format ebb"):
-        Adapter("rees46", open_rows(tmp_path / "a.jsonl"), "EUR")
-
-
-@pytest.mark.real_data
-@pytest.mark.timeout(120)
-def test_every_row_of_a_real_shop_is_accounted_for(real_data: Path, replay_file: Any) -> None:
-    kept = replay_file(real_data / "online_retail.parquet", "online-retail")
-    ids = {kind: {e.event_id for e in kept.events if e.event_type == kind} for kind in ("purchase", "refund")}
-    reasons = [(letter.reason, letter.detail.split(":")[0]) for letter in kept.letters]
-    assert kept.counts.rows == 541_909
-    assert {reason: reasons.count(reason) for reason in set(reasons)} == {
-        ("missing_field", "CustomerID"): 135_080,
-        ("invalid_field", "UnitPrice"): 40,
-    }
-    assert {kind: len(found) for kind, found in ids.items()} == {"purchase": 392_692, "refund": 8_872}
-    assert len(kept.events) - 392_692 - 8_872 == 5_225
-    gross = {e.event_id: round(e.price * e.quantity * 1000) for e in kept.events if e.event_type == "purchase"}
-    assert round(sum(gross.values()) / 1000, 2) == 8_887_208.89
-
-
-@pytest.mark.real_data
-def test_every_row_of_a_real_event_log_is_an_event(real_data: Path, replay_file: Any) -> None:
-    kept = replay_file(real_data / "rees46_oct_even_dev.parquet", "rees46", Part())
-    assert (len(kept.events), kept.letters) == (8_591, [])

@@ -22,13 +22,15 @@ def test_a_simulation_ends_at_this_minute_unless_said_otherwise() -> None:
 def test_a_replay_takes_all_rows_without_waiting_unless_said_otherwise() -> None:
     options = arguments.parse(["replay", "a.csv", "--format", "ebb", "--output", "b"], NOW)
     assert (options.file, options.output, options.topic) == (Path("a.csv"), Path("b"), None)
-    assert (options.skip, options.limit, options.speed, options.rate, options.shift_to_now) == (
-        0,
-        None,
-        "max",
-        None,
-        False,
-    )
+    assert (options.limit, options.speed, options.rate, options.shift_to_now) == (None, "max", None, False)
+    assert not options.again
+
+
+@pytest.mark.parametrize("line", ["replay a.csv", "replay --input a.csv", "--input a.csv", "replay a.csv --resume"])
+def test_a_file_can_be_named_in_each_way_and_is_not_sent_again_unless_said_so(line: str) -> None:
+    options = arguments.parse([*line.split(), "--topic", "events"], NOW)
+    assert (options.command, options.file, options.format, options.again) == ("replay", Path("a.csv"), None, False)
+    assert arguments.parse(["replay", "a.csv", "--topic", "events", "--again"], NOW).again
 
 
 @pytest.mark.parametrize(
@@ -36,13 +38,15 @@ def test_a_replay_takes_all_rows_without_waiting_unless_said_otherwise() -> None
     [
         ("simulate", "name --topic, --output or both"),
         ("replay a.csv --format ebb", "name --topic, --output or both"),
-        ("replay a.csv --output b", "--format"),
+        ("replay --output b", "name one FILE"),
+        ("replay a.csv --input a.csv --output b", "name one FILE"),
+        ("replay a.csv --output b --resume --again", "not allowed with"),
+        ("inspect", "name one FILE"),
         ("replay a.csv --output b --format xml", "invalid choice: 'xml'"),
         ("replay a.csv --output b --format ebb --rate 5 --speed 2", "not allowed with"),
         ("replay a.csv --output b --format ebb --rate 0", "no number above 0"),
         ("replay a.csv --output b --format ebb --speed fast", "no number above 0"),
         ("replay a.csv --output b --format ebb --limit 0", "not above 0"),
-        ("replay a.csv --output b --format ebb --skip -1", "no whole number"),
         ("replay a.csv --output b --format ebb --encoding martian", "no encoding"),
         ("simulate --output b --num_customers 10 --num_events 29", "--num_events must be at least 30"),
         ("simulate --output b --top_share 0.3", "not between 0.5 and 0.95"),

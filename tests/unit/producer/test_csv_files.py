@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from churn.events import Reason
+from producer.csv_files import MAX_LINES_PER_ROW
 from producer.errors import UnreadableFile
-from producer.files import MAX_LINES_PER_ROW, Row, open_rows
+from producer.files import open_rows
+from producer.rows import Row
 
 
 def rows_of(path: Path, content: bytes, encoding: str = "utf-8") -> list[Row]:
@@ -34,8 +36,8 @@ def test_a_packed_file_gives_the_same_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("torn", "said"),
     [
-        (b"1\n", "1 fields where the header has 2"),
-        (b"1,2,3\n", "3 fields where the header has 2"),
+        (b"1\n", "1 fields where there are 2 columns"),
+        (b"1,2,3\n", "3 fields where there are 2 columns"),
         (b'1,"2"x\n', "expected after"),
         (b"1,caf\xe9\n", "not utf-8 from character 6 on"),
         (b"1," + b"9" * 200_000 + b"\n", "field larger than field limit"),

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from churn.events import Event, Reason, encode
-from producer.adapters import Adapter
 from producer.errors import NoTimes
-from producer.files import open_rows
-from producer.replay import Counts, Part, shift_to
+from producer.replay import Counts, shift_to
+from producer.sent import Place
+from producer.source import open_source
 
 HEADER = "event_time,event_type,product_id,price,user_id\n"
 
@@ -35,19 +35,27 @@ def test_events_and_dead_letters_are_all_the_rows(tmp_path: Path, replay_file: A
     assert kept.is_flushed
 
 
-def test_parts_by_skip_and_limit_together_are_the_whole(tmp_path: Path, replay_file: Any) -> None:
+def test_a_row_that_a_sink_holds_already_is_read_and_counted_but_not_sent_again(
+    tmp_path: Path, replay_file: Any
+) -> None:
     path = write_rows(tmp_path / "a.csv", 100)
     whole = replay_file(path, "rees46")
-    parts = [replay_file(path, "rees46", part) for part in (Part(0, 37), Part(37, 40), Part(77), Part(100))]
-    assert [event for part in parts for event in part.events] == whole.events
-    assert [letter for part in parts for letter in part.letters] == whole.letters
-    assert [part.counts.rows for part in parts] == [37, 40, 23, 0]
+    rest = replay_file(path, "rees46", held=Place(37))
+    assert rest.events == whole.events[33:]
+    assert rest.letters == whole.letters[4:]
+    assert (rest.counts.rows, rest.counts.rows_held, rest.counts.events) == (100, 37, 90)
 
 
-def test_a_replay_that_is_stopped_has_flushed_and_knows_how_far_it_came(tmp_path: Path, replay_file: Any) -> None:
+def test_a_limit_is_the_first_rows_whether_they_are_sent_or_not(tmp_path: Path, replay_file: Any) -> None:
+    path = write_rows(tmp_path / "a.csv", 100)
+    kept = replay_file(path, "rees46", 40, held=Place(35))
+    assert (kept.counts.rows, len(kept.events) + len(kept.letters)) == (40, 5)
+
+
+def test_a_replay_that_is_stopped_has_flushed_and_the_next_one_sends_the_rest(tmp_path: Path, replay_file: Any) -> None:
     path = write_rows(tmp_path / "a.csv", 100)
     stopped = replay_file(path, "rees46", stop_after=42)
-    rest = replay_file(path, "rees46", Part(stopped.counts.rows))
+    rest = replay_file(path, "rees46", held=Place(stopped.counts.rows))
     assert stopped.is_flushed
     assert stopped.events + rest.events == replay_file(path, "rees46").events
 
@@ -59,8 +67,7 @@ def test_a_replay_that_is_stopped_has_flushed_and_knows_how_far_it_came(tmp_path
 )
 def test_shifting_to_now_keeps_the_time_of_day_and_ends_just_before_now(tmp_path: Path, now: datetime) -> None:
     last = datetime(2019, 10, 1, 0, 59, tzinfo=UTC)
-    file = open_rows(write_rows(tmp_path / "a.csv", 60))
-    shift = shift_to(now, file, Adapter("rees46", file, "EUR"), lambda: False)
+    shift = shift_to(now, open_source(write_rows(tmp_path / "a.csv", 60), "rees46", "utf-8", "EUR"), lambda: False)
     assert shift % timedelta(days=1) == timedelta(0)
     assert now - timedelta(days=1) < last + shift <= now
 
@@ -83,8 +90,8 @@ def test_a_file_of_the_future_is_judged_after_the_shift(tmp_path: Path, replay_f
     event = Event("e1", "profile", datetime(2030, 1, 1, tzinfo=UTC), "c1")
     (tmp_path / "a.jsonl").write_bytes(encode(event))
     assert replay_file(tmp_path / "a.jsonl", "ebb").reasons == [(1, Reason.FUTURE_TIME)]
-    file = open_rows(tmp_path / "a.jsonl")
-    shift = shift_to(datetime(2026, 1, 15, tzinfo=UTC), file, Adapter("ebb", file, "EUR"), lambda: False)
+    source = open_source(tmp_path / "a.jsonl", "ebb", "utf-8", "EUR")
+    shift = shift_to(datetime(2026, 1, 15, tzinfo=UTC), source, lambda: False)
     [moved] = replay_file(tmp_path / "a.jsonl", "ebb", shift=shift).events
     assert moved.occurred_at == datetime(2026, 1, 15, tzinfo=UTC)
 
@@ -92,16 +99,15 @@ def test_a_file_of_the_future_is_judged_after_the_shift(tmp_path: Path, replay_f
 def test_rows_whose_time_cannot_be_read_do_not_decide_the_shift(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.csv", 2)
     path.write_text(path.read_text() + "never,view,p,1.0,u\n,view,p,1.0,u\ntorn\n")
-    file = open_rows(path)
-    now = datetime(2019, 10, 3, tzinfo=UTC)
-    assert shift_to(now, file, Adapter("rees46", file, "EUR"), lambda: False) == timedelta(days=1)
+    source = open_source(path, "rees46", "utf-8", "EUR")
+    assert shift_to(datetime(2019, 10, 3, tzinfo=UTC), source, lambda: False) == timedelta(days=1)
 
 
 def test_a_file_without_any_time_cannot_be_shifted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HEADER)
-    file = open_rows(tmp_path / "a.csv")
+    source = open_source(tmp_path / "a.csv", "rees46", "utf-8", "EUR")
     with pytest.raises(NoTimes, match=r"a\.csv"):
-        shift_to(datetime(2026, 1, 1, tzinfo=UTC), file, Adapter("rees46", file, "EUR"), lambda: False)
+        shift_to(datetime(2026, 1, 1, tzinfo=UTC), source, lambda: False)
 
 
 def test_a_time_that_a_shift_moves_out_of_the_calendar_is_a_dead_letter(tmp_path: Path, replay_file: Any) -> None:
@@ -111,14 +117,16 @@ def test_a_time_that_a_shift_moves_out_of_the_calendar_is_a_dead_letter(tmp_path
 
 def test_the_summary_names_rows_events_and_each_reason() -> None:
     counts = Counts()
-    counts.events = 1_000
+    counts.good_rows, counts.events, counts.rows_held = 1_000, 1_500, 12
     counts.dead_letters.update({Reason.MISSING_FIELD: 30, Reason.INVALID_FIELD: 2})
     assert [line.split() for line in counts.summary(2.0).splitlines()] == [
         ["rows", "read", "1,032"],
-        ["events", "1,000"],
+        ["good", "rows", "1,000"],
+        ["events", "1,500"],
         ["dead", "letters", "32"],
         ["invalid_field", "2"],
         ["missing_field", "30"],
+        ["rows", "sent", "before", "12"],
         ["seconds", "2.0"],
         ["per", "second", "516"],
     ]
