@@ -29,6 +29,7 @@ from scorer.scoring import Scoring
 from scorer.show import describe
 from training.dataset import Samples
 from training.fit import fit
+from training.score import matrix_of, scored_table
 
 CUSTOMERS = 1_000
 DAYS = 120
@@ -253,10 +254,11 @@ def arrived(known: list[tuple[Event, datetime]], moment: datetime, chance: rando
 
 
 def risks_of(table: Any, model: RiskModel) -> dict[str, float]:
-    """By customer with an order, from a table of features."""
-    rows = [row for row in table.to_pylist() if row["recency_days"] is not None]
-    risks = score(model, rows).risk.tolist()
-    return {row["customer_id"]: risk for row, risk in zip(rows, risks, strict=True)}
+    """By customer with an order, as `training score` gives them from a table of features."""
+    frame = table.to_pandas()
+    matrix = matrix_of(frame, model.about.feature_names, Path("features"))
+    scored = scored_table(model, frame["customer_id"].tolist(), matrix)
+    return {name: risk for name, risk in zip(scored["customer_id"], scored["risk"], strict=True) if not np.isnan(risk)}
 
 
 def assert_card_holds(card: RiskCard, state: State, model: RiskModel) -> None:
