@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-stream bench-freshness bench-memory bench-producer docs lock
+.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,10 +51,13 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 test: check ## everything: the checks, then the tests against real servers
 	$(TEST) tests/integration tests/chaos tests/end_to_end
 
-bench: bench-fold bench-stream bench-freshness bench-memory bench-producer ## every benchmark
+bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
+
+bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of cards, an event's way (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.scorer $(if $(WRITE),--write) $(ARGS)
 
 bench-stream: $(READY) $(PEERS)/.ready ## the stream processor beside its peers (WRITE=1: into docs/, ARGS=...)
 	$(RUN) benchmarks.stream $(if $(WRITE),--write) $(ARGS)

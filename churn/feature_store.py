@@ -4,18 +4,24 @@
 offset of Kafka) and `rebuilt` (which rebuild made the state, if any); the scorer owns the readable fields of the card.
 `risk:ranking` sorts customers by risk, `risk:due` by when they are to be rescored (epoch milliseconds).
 Every call and script touches one customer's key, so that the same code works on a Redis Cluster.
+
+For readers there are three calls of `RedisFeatureStore(url)`: `read_customer(id)` and `read_customers(ids)` give the
+readable fields, `status(now)` and `features(now)` of customers in one round trip, `top(count)` the highest risks.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from churn import state as states
+from churn.features import FeatureRow, feature_row
+from churn.risk_card import Status
 from churn.settings import RedisSettings
 from churn.state import State
 
@@ -25,7 +31,7 @@ _STATE: Final = b"state"
 _APPLIED: Final = b"applied"
 _REBUILT: Final = b"rebuilt"
 _OWN_FIELDS: Final = (_STATE, _APPLIED, _REBUILT)
-_WRITES_PER_ROUND_TRIP: Final = 1000
+_COMMANDS_PER_ROUND_TRIP: Final = 1000
 
 # A writer that lost its partition, or replays, comes with an offset that is applied already: it writes nothing.
 # A state holds everything up to its offset, so writing a newer one over an older one is always right, unless it grew
@@ -47,6 +53,13 @@ redis.call('HSET', KEYS[1], 'state', ARGV[3], 'applied', ARGV[1] .. ':' .. ARGV[
 return 1
 """
 _WRITE_SHA: Final = hashlib.sha1(_WRITE_IF_NEWER.encode(), usedforsecurity=False).hexdigest()
+# A card that another scorer has written since the last one was read stays: the loser reads it and scores again.
+_WRITE_CARD: Final = """
+if (redis.call('HGET', KEYS[1], 'as_of') or '') ~= ARGV[1] then return 0 end
+if #ARGV > 1 then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
+return 1
+"""
+_CARD_SHA: Final = hashlib.sha1(_WRITE_CARD.encode(), usedforsecurity=False).hexdigest()
 # The rebuilt state takes the place of the live one as soon as it holds as many events.
 _SWITCH: Final = """
 local rebuilt = redis.call('HMGET', KEYS[2], 'state', 'applied')
@@ -58,6 +71,10 @@ redis.call('HSET', KEYS[1], 'state', rebuilt[1], 'applied', rebuilt[2], 'rebuilt
 redis.call('DEL', KEYS[2])
 return 1
 """
+
+
+W = TypeVar("W", "StateWrite", "CardWrite", str)
+Command = tuple[str | bytes | int, ...]
 
 
 class StoreUnavailable(ConnectionError):
@@ -84,12 +101,15 @@ class StateWrite(NamedTuple):
 
 
 class CardWrite(NamedTuple):
-    """The readable fields of a customer, the risk that ranks them (None: not ranked) and when to rescore."""
+    """Readable fields of a customer, the risk that ranks them (None: not ranked), and `as_of` of the card before.
+
+    `read_as_of` is that field as it was read, empty where there was no card.
+    """
 
     customer_id: str
     fields: Mapping[str, str]
     risk: float | None
-    due_ms: int
+    read_as_of: str = ""
 
 
 class Customer(NamedTuple):
@@ -97,6 +117,23 @@ class Customer(NamedTuple):
 
     fields: dict[str, str]
     kept: Kept | None
+
+    def status(self, now: datetime) -> Status:
+        """What the card is worth at `now` (aware): a card too old is `stale`, whatever it says of itself."""
+        until = self.fields.get("fresh_until")
+        if not until or self.fields.get("status") == Status.INSUFFICIENT_DATA:
+            return Status.INSUFFICIENT_DATA
+        return Status.STALE if now > datetime.fromisoformat(until) else Status.FRESH
+
+    def features(self, now: datetime) -> FeatureRow | None:
+        """Every feature as of `now` (aware), not as of the card; None without a state.
+
+        As of the last settled event, where the clock that stamped it runs ahead of ours.
+        """
+        if self.kept is None:
+            return None
+        settled = datetime.fromtimestamp(self.kept.state.summary.last_at_ms / 1000, UTC)
+        return feature_row(self.kept.state, max(now, settled))
 
 
 class FeatureStore(Protocol):
@@ -111,14 +148,23 @@ class FeatureStore(Protocol):
         Raises `StoreUnavailable`, also for a customer of another partition and for a state rebuilt since it was read.
         """
 
-    def write_cards(self, cards: Sequence[CardWrite]) -> None:
-        """Write readable fields, ranking and due time; fields that are not named stay."""
+    def write_cards(self, cards: Sequence[CardWrite]) -> list[bool]:
+        """Write readable fields and ranking, unless the card is another one than was read; which were written.
+
+        Fields that are not named stay.
+        """
+
+    def schedule(self, due_ms: Mapping[str, int]) -> None:
+        """When customers are to be scored again, in epoch milliseconds."""
 
     def read_customer(self, customer_id: str) -> Customer | None:
         """One customer, or None where nothing is known of them."""
 
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """The customers with the highest risk, highest first."""
+    def read_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
+        """Those of these customers of whom something is known."""
+
+    def top(self, count: int, start: int = 0) -> list[tuple[str, float]]:
+        """The customers with the highest risk, highest first, without the first `start` of them."""
 
     def due(self, now_ms: int, limit: int) -> list[str]:
         """Customers whose time to be rescored has come, longest waiting first."""
@@ -144,6 +190,11 @@ def _parse_kept(packed: bytes | None, applied: bytes | None, rebuilt: bytes | No
         return None
     partition, offset = applied.split(b":")
     return Kept(states.unpack(packed), int(partition), int(offset), int(rebuilt or 0))
+
+
+def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    """Names and values of a hash as the older protocol gives them."""
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def _as_customer(raw: Mapping[bytes, bytes]) -> Customer | None:
@@ -203,41 +254,54 @@ class RedisFeatureStore:
     def write_states(self, writes: Sequence[StateWrite]) -> set[str]:
         written: set[str] = set()
         for node, part in self._guarded(lambda: self._by_node(writes)):
-            written |= self._guarded(lambda node=node, part=part: self._write_to(node, part))
+            replies = self._guarded(lambda node=node, part=part: self._write_to(node, part))
+            written |= {write.customer_id for write, is_written in zip(part, replies, strict=True) if is_written}
         return written
 
-    def _by_node(self, writes: Sequence[StateWrite]) -> list[tuple[Any, Sequence[StateWrite]]]:
+    def _by_node(self, items: Sequence[W]) -> list[tuple[Any, Sequence[W]]]:
+        """Writes, or ids of customers, by the connections that lead to them."""
         if not self._is_cluster:
-            return [(self._client.connection_pool, writes)]
-        nodes: dict[str, tuple[Any, list[StateWrite]]] = {}
-        for write in writes:
-            node = self._client.get_node_from_key(self._key_of(write.customer_id))
+            return [(self._client.connection_pool, items)]
+        nodes: dict[str, tuple[Any, list[W]]] = {}
+        for item in items:
+            customer_id = item if isinstance(item, str) else item.customer_id
+            node = self._client.get_node_from_key(self._key_of(customer_id))
             pool = self._client.get_redis_connection(node).connection_pool
-            nodes.setdefault(node.name, (pool, []))[1].append(write)
+            nodes.setdefault(node.name, (pool, []))[1].append(item)
         return list(nodes.values())
 
-    def _write_to(self, pool: Any, writes: Sequence[StateWrite]) -> set[str]:
+    def _write_to(self, pool: Any, writes: Sequence[StateWrite | CardWrite]) -> list[int]:
         """One connection, commands packed together: a pipeline of redis-py costs three times as much per write."""
-        connection = pool.get_connection()
+        if id(pool) not in self._knows_script:
+            self._exchange(pool, [("SCRIPT", "LOAD", script) for script in (_WRITE_IF_NEWER, _WRITE_CARD)])
+            self._knows_script.add(id(pool))
         try:
-            if id(pool) not in self._knows_script:
-                connection.send_command("SCRIPT", "LOAD", _WRITE_IF_NEWER)
-                connection.read_response()
-                self._knows_script.add(id(pool))
-            written = set()
-            for start in range(0, len(writes), _WRITES_PER_ROUND_TRIP):
-                part = writes[start : start + _WRITES_PER_ROUND_TRIP]
-                connection.send_packed_command(connection.pack_commands(map(self._command, part)))
-                written |= {write.customer_id for write in part if connection.read_response()}
+            return self._exchange(pool, [self._command(write) for write in writes])
+        except redis.RedisError:
+            self._knows_script.discard(id(pool))  # a server that was restarted has forgotten it
+            raise
+
+    def _exchange(self, pool: Any, commands: Sequence[Command]) -> list[Any]:
+        """The replies to these commands. Raises the first that is an error."""
+        connection = pool.get_connection()
+        replies: list[Any] = []
+        try:
+            for start in range(0, len(commands), _COMMANDS_PER_ROUND_TRIP):
+                part = commands[start : start + _COMMANDS_PER_ROUND_TRIP]
+                connection.send_packed_command(connection.pack_commands(part))
+                replies += [connection.read_response() for _ in part]
         except BaseException:
             connection.disconnect()  # replies that nobody read must not become those of the next caller
             raise
         finally:
             pool.release(connection)
-        return written
+        return replies
 
-    def _command(self, write: StateWrite) -> tuple[str | bytes | int, ...]:
+    def _command(self, write: StateWrite | CardWrite) -> Command:
         key = self._key_of(write.customer_id)
+        if isinstance(write, CardWrite):
+            fields = (part for field in write.fields.items() for part in field)
+            return ("EVALSHA", _CARD_SHA, 1, key, write.read_as_of, *fields)
         return ("EVALSHA", _WRITE_SHA, 1, key, write.partition, write.offset, write.packed, write.rebuilt)
 
     def switch(self, customer_ids: Sequence[str], rebuilt: int) -> list[bool]:
@@ -261,22 +325,44 @@ class RedisFeatureStore:
             pipeline.delete(shadow_key(customer_id))
         self._guarded(pipeline.execute)
 
-    def write_cards(self, cards: Sequence[CardWrite]) -> None:
-        pipeline = self._guarded(lambda: self._client.pipeline(transaction=False))
-        for card in cards:
-            pipeline.hset(customer_key(card.customer_id), mapping=cast(dict[Any, Any], card.fields))
-            pipeline.zadd(DUE, {card.customer_id: card.due_ms})
-            if card.risk is None:
-                pipeline.zrem(RANKING, card.customer_id)
-            else:
-                pipeline.zadd(RANKING, {card.customer_id: card.risk})
-        self._guarded(pipeline.execute)
+    def write_cards(self, cards: Sequence[CardWrite]) -> list[bool]:
+        written: dict[str, bool] = {}
+        for node, part in self._guarded(lambda: self._by_node(cards)):
+            replies = self._guarded(lambda node=node, part=part: self._write_to(node, part))
+            written |= {card.customer_id: bool(reply) for card, reply in zip(part, replies, strict=True)}
+        ranked = [card for card in cards if written[card.customer_id]]
+        self._rank({card.customer_id: card.risk for card in ranked if card.risk is not None})
+        self._forget(RANKING, [card.customer_id for card in ranked if card.risk is None])
+        return [written[card.customer_id] for card in cards]
+
+    def _rank(self, risks: dict[str, float]) -> None:
+        if risks:
+            self._guarded(lambda: self._client.zadd(RANKING, cast(dict[Any, Any], risks)))
+
+    def _forget(self, name: str, customer_ids: Sequence[str]) -> None:
+        if customer_ids:
+            self._guarded(lambda: self._client.zrem(name, *customer_ids))
+
+    def schedule(self, due_ms: Mapping[str, int]) -> None:
+        if due_ms:
+            self._guarded(lambda: self._client.zadd(DUE, cast(dict[Any, Any], due_ms)))
 
     def read_customer(self, customer_id: str) -> Customer | None:
         return _as_customer(self._guarded(lambda: self._client.hgetall(customer_key(customer_id))))
 
-    def top(self, count: int) -> list[tuple[str, float]]:
-        rows = self._guarded(lambda: self._client.zrevrange(RANKING, 0, count - 1, withscores=True))
+    def read_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
+        found: dict[str, Customer] = {}
+        for pool, part in self._guarded(lambda: self._by_node(customer_ids)):
+            commands = [("HGETALL", customer_key(customer_id)) for customer_id in part]
+            replies = self._guarded(lambda pool=pool, commands=commands: self._exchange(pool, commands))
+            for customer_id, reply in zip(part, replies, strict=True):
+                customer = _as_customer(reply if isinstance(reply, dict) else dict(_pairs(reply)))
+                if customer is not None:
+                    found[customer_id] = customer
+        return {customer_id: found[customer_id] for customer_id in customer_ids if customer_id in found}
+
+    def top(self, count: int, start: int = 0) -> list[tuple[str, float]]:
+        rows = self._guarded(lambda: self._client.zrevrange(RANKING, start, start + count - 1, withscores=True))
         return [(member.decode(), score) for member, score in rows]
 
     def due(self, now_ms: int, limit: int) -> list[str]:
@@ -284,8 +370,7 @@ class RedisFeatureStore:
         return [member.decode() for member in rows]
 
     def unschedule(self, customer_ids: Sequence[str]) -> None:
-        if customer_ids:
-            self._guarded(lambda: self._client.zrem(DUE, *customer_ids))
+        self._forget(DUE, customer_ids)
 
     def customer_ids(self) -> Iterable[str]:
         return self._ids(customer_key)
@@ -343,21 +428,33 @@ class MemoryFeatureStore:
         raw[_APPLIED] = f"{write.partition}:{write.offset}".encode()
         return True
 
-    def write_cards(self, cards: Sequence[CardWrite]) -> None:
-        for card in cards:
-            raw = self._customers.setdefault(card.customer_id, {})
-            raw.update({name.encode(): value.encode() for name, value in card.fields.items()})
-            self._due[card.customer_id] = card.due_ms
-            if card.risk is None:
-                self._ranking.pop(card.customer_id, None)
-            else:
-                self._ranking[card.customer_id] = card.risk
+    def write_cards(self, cards: Sequence[CardWrite]) -> list[bool]:
+        return [self._write_card(card) for card in cards]
+
+    def _write_card(self, card: CardWrite) -> bool:
+        raw = self._customers.setdefault(card.customer_id, {})
+        if raw.get(b"as_of", b"").decode() != card.read_as_of:
+            return False
+        raw.update({name.encode(): value.encode() for name, value in card.fields.items()})
+        if card.risk is None:
+            self._ranking.pop(card.customer_id, None)
+        else:
+            self._ranking[card.customer_id] = card.risk
+        return True
+
+    def schedule(self, due_ms: Mapping[str, int]) -> None:
+        self._due.update(due_ms)
 
     def read_customer(self, customer_id: str) -> Customer | None:
         return _as_customer(self._customers.get(customer_id, {}))
 
-    def top(self, count: int) -> list[tuple[str, float]]:
-        return sorted(self._ranking.items(), key=lambda item: (item[1], item[0]), reverse=True)[:count]
+    def read_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
+        found = ((customer_id, self.read_customer(customer_id)) for customer_id in customer_ids)
+        return {customer_id: customer for customer_id, customer in found if customer is not None}
+
+    def top(self, count: int, start: int = 0) -> list[tuple[str, float]]:
+        ranked = sorted(self._ranking.items(), key=lambda item: (item[1], item[0]), reverse=True)
+        return ranked[start : start + count]
 
     def due(self, now_ms: int, limit: int) -> list[str]:
         waiting = sorted((due_ms, customer_id) for customer_id, due_ms in self._due.items() if due_ms <= now_ms)

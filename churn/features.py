@@ -13,8 +13,8 @@ from xxhash import xxh3_64_intdigest
 
 from churn import distinct
 from churn.events import Event, epoch_ms, line_minor
-from churn.row import HIGH_ENGAGEMENT_FROM, WINDOWS_DAYS, FeatureRow, Value, row_of
-from churn.state import EMPTY, Entry, Profile, State, thaw
+from churn.row import HIGH_ENGAGEMENT_FROM, WINDOWS_DAYS, FeatureRow, Value, next_step_ms, row_of
+from churn.state import EMPTY, STATE_VERSION, Entry, Profile, State, Tally, thaw
 from churn.summary import (
     AFFINITY_BUCKETS,
     CART,
@@ -33,10 +33,12 @@ from churn.summary import (
 
 __all__ = [
     "FEATURES",
+    "FEATURE_VERSION",
     "LOOK_BACK_DAYS",
     "MODEL_FEATURES",
     "WINDOWS_DAYS",
     "FeatureRow",
+    "Look",
     "feature_row",
     "replay",
     "update",
@@ -189,6 +191,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "Recency / 90th percentile of the gaps of the latest 366 days of ordering, kept within 30 to 180 days.",
         "ratio",
     ),
+    _for_people(
+        "next_order_at",
+        "Expected next order: last order + the median gap, shrunk towards 30 days with fewer than 3 gaps.",
+        "time",
+    ),
     _of_model("repeat_purchase_days", "Days with an order after the first such day (x).", "count", 0),
     _of_model("last_purchase_age_days", "From the first to the last day with an order (t_x).", "days"),
     _of_model("age_days", "Whole days from the first day with an order to the moment (T).", "days"),
@@ -214,6 +221,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     _for_people("location", "Location by the customer's own profile.", "text"),
 )
 MODEL_FEATURES: Final = tuple(feature.name for feature in FEATURES if feature.in_model)
+# Another fold, or other features for the model, make another version.
+FEATURE_VERSION: Final = f"{STATE_VERSION}-{distinct.hash_text(' '.join(MODEL_FEATURES)):08x}"
 
 
 def hash_id(text: str) -> int:
@@ -306,7 +315,12 @@ def feature_row(state: State, as_of: datetime) -> FeatureRow:
     Raises `ValueError` when `as_of` lies before what is already settled and can no longer be told apart.
     """
     as_of_ms = epoch_ms(as_of)
+    return row_of(_tally_at(state, as_of_ms), as_of_ms)
+
+
+def _tally_at(state: State, as_of_ms: int) -> Tally:
     if state.summary.events and as_of_ms < state.summary.last_at_ms:
+        as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC)
         raise ValueError(
             f"as_of {as_of.isoformat()} lies before settled events: replay the history up to that moment instead"
         )
@@ -315,7 +329,30 @@ def feature_row(state: State, as_of: datetime) -> FeatureRow:
         if entry.at_ms > as_of_ms:
             break
         add(tally, entry)
-    return row_of(tally, as_of_ms)
+    return tally
+
+
+class Look:
+    """One customer at a moment, for questions beyond the row that would cost another look at the whole state.
+
+    `row` is what `feature_row` gives.
+    """
+
+    def __init__(self, state: State, as_of: datetime) -> None:
+        self._as_of_ms = epoch_ms(as_of)
+        self._tally = _tally_at(state, self._as_of_ms)
+
+        self.row = row_of(self._tally, self._as_of_ms)
+
+    def next_step_ms(self) -> int | None:
+        """When silence alone next changes a number that a model looks at by more than the time that passes."""
+        last_ms = self.row["last_purchase_at"]
+        return next_step_ms(self._tally, self._as_of_ms, None if last_ms is None else int(last_ms))
+
+    def row_after(self, event: Event) -> FeatureRow:
+        """The features of models as they would be if this happened at the moment: the end of this look."""
+        add(self._tally, _entry(event, hash_id(event.event_id)))
+        return row_of(self._tally, self._as_of_ms, is_for_people=False)
 
 
 def replay(events: Iterable[Event], state: State = EMPTY) -> State:

@@ -16,6 +16,8 @@ from churn.features import FeatureRow
 PROSPECT: Final = "Prospect"
 UNKNOWN: Final = "unknown"
 
+NEW_FOR_MS: Final = 30 * 86_400_000
+
 _HIBERNATING: Final = "Hibernating"
 _BY_RECENCY_AND_FREQUENCY: Final[dict[int, tuple[str, str, str, str, str]]] = {
     5: ("New", "Potential Loyalist", "Potential Loyalist", "Champions", "Champions"),
@@ -88,3 +90,22 @@ def tier(scores: Rfm) -> str:
     if scores.frequency >= 4:
         return "Loyal"
     return "Low Value" if scores.recency <= 2 else "Regular"
+
+
+def lifecycle(
+    row: FeatureRow, scores: Rfm | None, risk_band: str | None, as_of_ms: int, *, is_top_value: bool = False
+) -> str | None:
+    """new, high-ltv, at-risk or loyal: the first that fits; `other` for a buyer whom none fits, None without an order.
+
+    `is_top_value` says that the customer is among the 5 % with the highest predicted value.
+    """
+    first_ms = row["first_purchase_at"]
+    if row["recency_days"] is None or first_ms is None:
+        return None
+    if as_of_ms - int(first_ms) <= NEW_FOR_MS:
+        return "new"
+    if is_top_value:
+        return "high-ltv"
+    if risk_band == "high":
+        return "at-risk"
+    return "loyal" if scores is not None and scores.frequency >= 4 else "other"

@@ -88,6 +88,15 @@ class StreamProcessorSettings(BaseSettings):
     stream_web_port: int = Field(6066, ge=1, le=65535, description="Their port.")
 
 
+class ScorerSettings(BaseSettings):
+    """How the scorer works."""
+
+    model_config = _FROZEN
+    scorer_rescore_per_s: float = Field(
+        1_000.0, gt=0, description="Customers a second, at most, while a new model scores everybody again."
+    )
+
+
 ALL: tuple[type[BaseSettings], ...] = (
     KafkaSettings,
     RedisSettings,
@@ -96,6 +105,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     PathSettings,
     LogSettings,
     StreamProcessorSettings,
+    ScorerSettings,
 )
 
 S = TypeVar("S", bound=BaseSettings)

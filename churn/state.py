@@ -174,7 +174,7 @@ class Summary(_Fields, frozen=True, array_like=True, gc=False):  # type: ignore[
     """
 
 
-class Tally(_Fields):
+class Tally(_Fields, gc=False):
     """A summary under work: the same fields, open for change, some of them in containers that are quick to change."""
 
     categories: dict[str, list[int]] = {}  # type: ignore[assignment]
@@ -212,8 +212,10 @@ _COMPRESSED: Final = bytes([STATE_VERSION, 1])
 def thaw(summary: Summary) -> Tally:
     """The summary, open for change."""
     tally = Tally(*msgspec.structs.astuple(summary))
-    for name in _COUNTED:
-        setattr(tally, name, {first: list(rest) for first, *rest in getattr(summary, name)})
+    tally.categories = {name: [events, bought] for name, events, bought in summary.categories}
+    tally.devices = {name: [events, bought] for name, events, bought in summary.devices}
+    tally.channels = {name: [events, bought] for name, events, bought in summary.channels}
+    tally.session_products = {visit: [view, cart, sale] for visit, view, cart, sale in summary.session_products}
     tally.activity = list(summary.activity)
     tally.affinity = list(summary.affinity)
     return tally

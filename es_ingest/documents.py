@@ -113,22 +113,27 @@ def _card_fields(card: RiskCard) -> dict[str, Any]:
         "status": card.status,
         "risk": card.risk,
         "risk_band": card.risk_band,
+        "band_before": card.band_before,
+        "band_changed_at": card.band_changed_at,
+        "band_change_why": card.band_change and card.band_change.why,
+        "trend_7d": card.trend_7d,
+        "trend_28d": card.trend_28d,
         "segment": card.segment,
+        "tier": card.tier,
+        "lifecycle": card.lifecycle,
         "action": card.action,
+        "counterfactual": card.counterfactual and card.counterfactual.sentence,
+        "counterfactual_risk": card.counterfactual and card.counterfactual.risk,
+        "days_late": card.days_late,
         "drivers": [driver.sentence for driver in card.drivers[:DRIVERS_SHOWN]],
         "top_driver": first and first.feature,
         "top_reason": first and first.sentence,
-        "money_at_stake": money_at_stake(card),
+        "money_at_stake": card.money_at_stake,
         "model_version": card.model_version,
+        "feature_version": card.feature_version,
         **card.features,
     }
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def money_at_stake(card: RiskCard) -> float | None:
-    """Net revenue of the last 365 days x risk, in major units; None where the risk is not known."""
-    monetary = card.features.get("monetary")
-    return None if card.risk is None or monetary is None else round(float(monetary) * card.risk, 2)
 
 
 def _versioned(kind: str, index: str, document_id: str, version: datetime, source: bytes, message: Message) -> Document:

@@ -1,4 +1,4 @@
-"""`python -m scorer serve | card ID [--json] | top N`: keep risk cards up to date, and look at them."""
+"""`python -m scorer serve | card ID | top N | watch`: keep risk cards up to date, and look at them."""
 
 import argparse
 import json
@@ -11,17 +11,21 @@ from pathlib import Path
 from threading import Event as Flag
 
 from rich.console import Console
+from rich.live import Live
+from threadpoolctl import threadpool_limits
 
 from churn import feature_store, logs, settings
 from churn.feature_store import FeatureStore, StoreUnavailable
 from churn.state import InvalidState
 from scorer import show
-from scorer.actions import ACTIONS_FILE, InvalidActions, read_actions
+from scorer.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
 from scorer.kafka_topics import ANSWER_TIMEOUT_S, Notices, RiskTopic
 from scorer.live_model import LiveModel
+from scorer.scoring import Scoring
 from scorer.service import Service, Stopped, patiently
 
 PIPED_WIDTH = 170
+WATCH_EVERY_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store = feature_store.from_settings(settings.read(settings.RedisSettings))
         if chosen.command == "card":
             return _card(store, chosen.customer_id, as_json=chosen.json)
-        return _top(store, chosen.count)
+        if chosen.command == "watch":
+            return _watch(store, chosen.count, chosen.segment)
+        return _top(store, chosen.count, chosen.segment)
     except (StoreUnavailable, InvalidState, show.UnknownCustomer) as error:
         print(error, file=sys.stderr)
         return 1
@@ -51,8 +57,17 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("customer_id")
     card.add_argument("--json", action="store_true", help="for machines")
     top = commands.add_parser("top", help="show the customers with the highest risk")
-    top.add_argument("count", type=int, nargs="?", default=20)
+    watch = commands.add_parser("watch", help="the same, live, until Ctrl-C")
+    for each in (top, watch):
+        each.add_argument("count", type=_positive, nargs="?", default=20)
+        each.add_argument("--segment", choices=SEGMENTS, help="only customers of this segment", metavar="NAME")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of customers")
+    return int(text)
 
 
 def _serve(actions_file: Path) -> int:
@@ -60,6 +75,7 @@ def _serve(actions_file: Path) -> int:
     kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
     store = feature_store.from_settings(settings.read(settings.RedisSettings), timeout_s=ANSWER_TIMEOUT_S)
     model_dir = settings.read(settings.PathSettings).model_dir
+    rescore_per_s = settings.read(settings.ScorerSettings).scorer_rescore_per_s
     actions = read_actions(actions_file)
     log = logs.get_logger(__name__)
     stop = Flag()
@@ -67,11 +83,15 @@ def _serve(actions_file: Path) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         with (
+            # Batches are too small for threads of a matrix product to be worth their waking.
+            threadpool_limits(limits=1),
             closing(patiently(lambda: Notices(kafka), stop)) as notices,
             closing(patiently(lambda: RiskTopic(kafka), stop)) as risk_topic,
         ):
             log.info("started", kafka=kafka, model_dir=str(model_dir))
-            Service(store, notices, risk_topic, LiveModel(model_dir), actions, _now).run(stop)
+            live_model = LiveModel(model_dir)
+            scoring = Scoring(store, risk_topic, live_model, actions, _now)
+            Service(store, notices, scoring, live_model, _now, rescore_per_s).run(stop)
     except Stopped:
         pass
     log.info("stopped")
@@ -87,8 +107,17 @@ def _card(store: FeatureStore, customer_id: str, *, as_json: bool) -> int:
     return 0
 
 
-def _top(store: FeatureStore, count: int) -> int:
-    _console().print(show.top(store, count, _now()))
+def _top(store: FeatureStore, count: int, segment: str | None) -> int:
+    _console().print(show.top(store, count, _now(), segment))
+    return 0
+
+
+def _watch(store: FeatureStore, count: int, segment: str | None) -> int:
+    stop = Flag()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    with Live(show.top(store, count, _now(), segment), console=_console(), auto_refresh=False) as live:
+        while not stop.wait(WATCH_EVERY_S):
+            live.update(show.top(store, count, _now(), segment), refresh=True)
     return 0
 
 

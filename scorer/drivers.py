@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import numpy as np
+
 from churn.features import FEATURES, WINDOWS_DAYS, FeatureRow
 from churn.model import Floats
 from churn.risk_card import Driver
@@ -117,18 +119,38 @@ def sentence(feature: str, value: float | str | None) -> str:
     return f"{_MEANINGS[feature]}: {value:g}" if written is None else written(value)
 
 
-def drivers(row: FeatureRow, feature_names: Sequence[str], contributions: Floats) -> list[Driver]:
-    """One driver per feature with a part in the risk, the heaviest first; `contributions` (features,) in log-odds."""
-    found = [
-        _driver(feature, row[feature], contribution)
-        for feature, contribution in zip(feature_names, contributions.tolist(), strict=True)
-        if contribution
+def heaviest(matrix: Floats, contributions: Floats, most: int) -> list[list[int]]:
+    """For each row, the columns with the largest parts in the risk, the heaviest first.
+
+    Both are (rows, features); a feature whose value is not known (NaN), or that adds nothing, is no reason.
+    """
+    weights = np.where(np.isnan(matrix), 0.0, np.abs(contributions))
+    order = np.argsort(-weights, axis=1, kind="stable")[:, :most]
+    found = np.take_along_axis(weights, order, axis=1) > 0
+    return [
+        [place for place, is_reason in zip(places, are_reasons, strict=True) if is_reason]
+        for places, are_reasons in zip(order.tolist(), found.tolist(), strict=True)
     ]
-    return sorted(found, key=lambda driver: -abs(driver.contribution))
 
 
-def _driver(feature: str, value: float | int | str | None, contribution: float) -> Driver:
-    shown = value if isinstance(value, str) or value is None else float(value)
+def driver(row: FeatureRow, feature: str, contribution: float) -> Driver:
+    """A feature of this row with its part in the risk, in log-odds."""
+    value = row[feature]
     effect = "raises" if contribution > 0 else "lowers"
-    number = None if isinstance(shown, str) else shown
-    return Driver(feature, number, contribution, f"{sentence(feature, shown)} ({effect} the risk)")
+    shown = value if value is None or isinstance(value, str) else float(value)
+    return Driver(feature, shown, contribution, f"{_told(row, feature)} ({effect} the risk)")
+
+
+def changes(row: FeatureRow, names: Sequence[str], before: Floats, now: Floats, most: int) -> list[str]:
+    """What raised or lowered the risk most from one card to the next; `before` and `now` (features,) in log-odds."""
+    is_known = np.array([row[name] is not None for name in names])
+    moved = np.where(is_known, now - before, 0.0)
+    order = np.argsort(-np.abs(moved), kind="stable")[:most]
+    return [f"{_told(row, names[place])} ({moved[place]:+.2f})" for place in order.tolist() if moved[place]]
+
+
+def _told(row: FeatureRow, feature: str) -> str:
+    value = row[feature]
+    said = sentence(feature, value if isinstance(value, str) or value is None else float(value))
+    usual = row.get("order_gap_median_days") if feature == "recency_days" else None
+    return said if usual is None else f"{said}; usually every {float(usual):.0f}"

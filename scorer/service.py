@@ -1,10 +1,10 @@
 """The service: keeps everybody's risk card up to date, of those who did something and of those who are silent.
 
 A notice is committed only when Redis and Kafka have its card. Whatever neighbour is away is waited for; nothing is
-given up, and nothing is lost by a stop in the middle: scoring again as of the same moment says the same.
+given up, and nothing is lost by a stop in the middle: what is not done comes again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from threading import Event as Flag
@@ -14,12 +14,10 @@ from kafka.errors import KafkaError
 
 from churn import logs
 from churn.events import epoch_ms
-from churn.feature_store import FeatureStore, Kept, StoreUnavailable
-from churn.state import InvalidState
-from scorer.actions import Actions
-from scorer.card import build_cards, card_write
-from scorer.kafka_topics import Notices, RiskTopic
+from churn.feature_store import FeatureStore, StoreUnavailable
+from scorer.kafka_topics import Notices
 from scorer.live_model import LiveModel
+from scorer.scoring import Scoring
 
 BATCH: Final = 500
 POLL_WAIT_S: Final = 0.2
@@ -50,28 +48,30 @@ def patiently(work: Callable[[], T], stop: Flag) -> T:
 
 
 class Service:
-    """Scores on notice, when due, and everybody when the model changes. One thread; `clock` gives aware moments."""
+    """Scores on notice, when due, and everybody when the model changes. One thread; `clock` gives aware moments.
+
+    Everybody is scored at no more than `rescore_per_s`, so that notices are not kept waiting.
+    """
 
     def __init__(
         self,
         store: FeatureStore,
         notices: Notices,
-        risk_topic: RiskTopic,
+        scoring: Scoring,
         live_model: LiveModel,
-        actions: Actions,
         clock: Callable[[], datetime],
+        rescore_per_s: float,
     ) -> None:
         self._store = store
         self._notices = notices
-        self._risk_topic = risk_topic
+        self._scoring = scoring
         self._live_model = live_model
-        self._actions = actions
         self._clock = clock
+        self._batch_lasts = timedelta(seconds=BATCH / rescore_per_s)
         self._everybody: Iterator[str] | None = None
+        self._everybody_from = self._next_tick = self._summed_up_at = clock()
         self._keeps_time = False
-        self._next_tick = self._summed_up_at = clock()
-        self._invalid = ""
-        self._counts = dict.fromkeys(("noticed", "rescored", "without_state", "invalid_state"), 0)
+        self._counts = dict.fromkeys(("noticed", "rescored"), 0)
 
     def run(self, stop: Flag) -> None:
         """Work until `stop` is set, which takes effect within seconds even when nothing answers."""
@@ -84,11 +84,12 @@ class Service:
 
     def _turn(self, stop: Flag) -> None:
         """One batch of notices and one of the silent: neither makes the other wait for long."""
-        customer_ids = patiently(lambda: self._notices.poll(BATCH, POLL_WAIT_S), stop)
+        wait_s = min(POLL_WAIT_S, max(0.0, (self._next_tick - self._clock()).total_seconds()))
+        customer_ids = patiently(lambda: self._notices.poll(BATCH, wait_s), stop)
         if customer_ids:
-            self._counts["noticed"] += patiently(lambda: self._score(customer_ids), stop)
+            self._counts["noticed"] += patiently(lambda: self._scoring.score(customer_ids), stop)
             self._notices.commit()
-        if self._everybody is not None or self._clock() >= self._next_tick:
+        if self._clock() >= self._next_tick:
             self._tick(stop)
 
     def _tick(self, stop: Flag) -> None:
@@ -105,52 +106,31 @@ class Service:
             self._sum_up()
 
     def _rescore(self, stop: Flag) -> None:
-        silent = patiently(self._next_silent, stop)
+        """One batch of everybody where it is time for one, and one of those who are due."""
+        everybody = patiently(self._next_of_everybody, stop)
+        due = patiently(lambda: self._store.due(epoch_ms(self._clock()), BATCH), stop)
+        silent = list(dict.fromkeys([*due, *everybody]))
         if silent:
-            self._counts["rescored"] += patiently(lambda: self._score(silent), stop)
+            self._counts["rescored"] += patiently(lambda: self._scoring.score(silent), stop)
+        if due:
             self._next_tick = self._clock()
+        elif self._everybody is not None:
+            self._next_tick = min(self._next_tick, self._everybody_from)
 
-    def _next_silent(self) -> list[str]:
-        """Customers to rescore: everybody while the model is new, else those whose time has come."""
-        if self._everybody is not None:
-            try:
-                silent = list(islice(self._everybody, BATCH))
-            except StoreUnavailable:
-                self._everybody = iter(self._store.customer_ids())
-                raise
-            if silent:
-                return silent
-            self._everybody = None
-        return self._store.due(epoch_ms(self._clock()), BATCH)
-
-    def _score(self, customer_ids: Sequence[str]) -> int:
-        """Write the cards of these customers to Redis and Kafka; how many there are."""
-        kept = self._read(customer_ids)
-        customers = [(customer_id, kept[customer_id].state) for customer_id in customer_ids if customer_id in kept]
-        cards = build_cards(customers, self._live_model.model, self._actions, self._clock())
-        self._store.write_cards([card_write(card) for card in cards])
-        self._store.unschedule([customer_id for customer_id in customer_ids if customer_id not in kept])
-        self._risk_topic.publish(cards)
-        return len(cards)
-
-    def _read(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
+    def _next_of_everybody(self) -> list[str]:
+        """The next batch while everybody is to be scored, no sooner than the rate allows."""
+        now = self._clock()
+        if self._everybody is None or now < self._everybody_from:
+            return []
         try:
-            kept = self._store.read_states(customer_ids)
-        except InvalidState:
-            kept = self._read_one_by_one(customer_ids)
-        self._counts["without_state"] += len(customer_ids) - len(kept)
-        return kept
-
-    def _read_one_by_one(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
-        """The states that can be read. The others wait for the stream processor to rebuild them and to tell us so."""
-        kept: dict[str, Kept] = {}
-        for customer_id in customer_ids:
-            try:
-                kept |= self._store.read_states([customer_id])
-            except InvalidState as error:
-                self._counts["invalid_state"] += 1
-                self._invalid = str(error)
-        return kept
+            batch = list(islice(self._everybody, BATCH))
+        except StoreUnavailable:
+            self._everybody = iter(self._store.customer_ids())
+            raise
+        self._everybody_from = max(self._everybody_from, now - self._batch_lasts) + self._batch_lasts
+        if not batch:
+            self._everybody = None
+        return batch
 
     def _sum_up(self) -> None:
         now = self._clock()
@@ -165,8 +145,14 @@ class Service:
             model_version=model.model_version if model else None,
             unreadable=self._notices.unreadable,
             **self._counts,
+            **self._scoring.counts,
         )
-        if self._counts["invalid_state"]:
-            log.error("states cannot be read", customers=self._counts["invalid_state"], reason=self._invalid)
+        if self._scoring.counts["invalid_state"]:
+            log.error(
+                "states cannot be read",
+                customers=self._scoring.counts["invalid_state"],
+                reason=self._scoring.invalid,
+            )
         self._counts = dict.fromkeys(self._counts, 0)
+        self._scoring.reset_counts()
         self._summed_up_at = now

@@ -74,7 +74,7 @@ def test_a_customer_cannot_change_its_partition(store: FeatureStore) -> None:
 
 def test_a_card_leaves_the_state_and_a_state_leaves_the_card(store: FeatureStore) -> None:
     store.write_states([write(7)])
-    store.write_cards([CardWrite("c1", {"risk": "0.5", "segment": "Né"}, 0.5, 1000)])
+    store.write_cards([CardWrite("c1", {"risk": "0.5", "segment": "Né"}, 0.5)])
     store.write_states([write(8, NEWER)])
     customer = store.read_customer("c1")
     assert customer == ({"risk": "0.5", "segment": "Né"}, Kept(NEWER, 3, 8))
@@ -82,21 +82,32 @@ def test_a_card_leaves_the_state_and_a_state_leaves_the_card(store: FeatureStore
 
 
 def test_the_ranking_is_by_risk_and_drops_who_has_none(store: FeatureStore) -> None:
-    cards = [CardWrite(name, {"x": "y"}, risk, 0) for name, risk in (("a", 0.2), ("b", 0.9), ("c", 0.5))]
+    cards = [CardWrite(name, {"x": "y"}, risk) for name, risk in (("a", 0.2), ("b", 0.9), ("c", 0.5))]
     store.write_cards(cards)
-    store.write_cards([CardWrite("b", {"status": "insufficient_data"}, None, 0)])
+    store.write_cards([CardWrite("b", {"status": "insufficient_data"}, None)])
     assert store.top(2) == [("c", 0.5), ("a", 0.2)]
+    assert store.top(2, 1) == [("a", 0.2)]
+
+
+def test_a_card_is_written_only_over_the_one_that_was_read(store: FeatureStore) -> None:
+    assert store.write_cards([CardWrite("a", {"as_of": "1"}, 0.1), CardWrite("b", {"as_of": "1"}, 0.2)]) == [True, True]
+    late = CardWrite("a", {"as_of": "2", "risk": "0.9"}, 0.9)
+    assert store.write_cards([late, CardWrite("b", {"as_of": "2"}, 0.3, "1")]) == [False, True]
+    assert store.read_customers(["a", "b", "nobody"]) == {"a": ({"as_of": "1"}, None), "b": ({"as_of": "2"}, None)}
+    assert store.write_cards([CardWrite("b", {}, 0.3, "2")]) == [True], "nothing of it has changed"
+    assert store.top(2) == [("b", 0.3), ("a", 0.1)], "the ranking follows the cards that were written"
 
 
 def test_the_due_are_given_longest_waiting_first(store: FeatureStore) -> None:
-    store.write_cards([CardWrite(name, {"x": "y"}, None, due) for name, due in (("a", 30), ("b", 10), ("c", 40))])
+    store.write_cards([CardWrite(name, {"x": "y"}, None) for name in "abc"])
+    store.schedule({"a": 30, "b": 10, "c": 40})
     assert store.due(30, 5) == ["b", "a"]
     assert store.due(30, 1) == ["b"]
     assert sorted(store.customer_ids()) == ["a", "b", "c"]
 
 
 def test_who_is_unscheduled_is_not_due_any_more(store: FeatureStore) -> None:
-    store.write_cards([CardWrite(name, {"x": "y"}, None, 10) for name in "ab"])
+    store.schedule({"a": 10, "b": 10})
     store.unschedule(["a"])
     assert store.due(30, 5) == ["b"]
 
@@ -130,7 +141,7 @@ def test_a_rebuilt_state_takes_the_place_of_one_with_no_more_events(
 ) -> None:
     live, shadow = stores
     live.write_states([write(7)])
-    live.write_cards([CardWrite("c1", {"risk": "0.5"}, 0.5, 1000)])
+    live.write_cards([CardWrite("c1", {"risk": "0.5"}, 0.5)])
     shadow.write_states([write(6, NEWER)])
     assert live.switch(["c1"], 1) == [False]
     shadow.write_states([write(7, NEWER)])

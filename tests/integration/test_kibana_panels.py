@@ -20,7 +20,7 @@ from churn.features import feature_row
 from churn.risk_card import Driver, RiskCard, Status
 from churn.state import EMPTY
 from es_ingest import documents, indexer, templates
-from es_ingest.documents import Message, money_at_stake
+from es_ingest.documents import Message
 from kibana import searches
 from kibana.__main__ import FILE
 from kibana.proof import show
@@ -193,7 +193,7 @@ def test_the_countries_hold_the_numbers_of_their_customers(client: Elasticsearch
             "Customers": len(scored(of_country)),
             "At high risk": len(in_band(of_country, "high")),
             "Average risk": pytest.approx(fmean(card.risk for card in scored(of_country) if card.risk is not None)),
-            "At stake": pytest.approx(sum(money_at_stake(card) or 0 for card in of_country)),
+            "At stake": pytest.approx(sum(card.money_at_stake or 0 for card in of_country)),
         }
         for country, of_country in groups(latest, lambda card: card.features["country"]).items()
     }
@@ -210,7 +210,7 @@ def test_the_list_names_the_riskiest_customers_with_what_to_do(client: Elasticse
             "Reason": card.drivers[0].sentence,
             "Risk": pytest.approx(card.risk),
             "Revenue of the last year": pytest.approx(monetary(card)),
-            "At stake": pytest.approx(money_at_stake(card)),
+            "At stake": pytest.approx(card.money_at_stake),
             "Days since order": pytest.approx(card.features["recency_days"]),
         }
         for card in riskiest

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from churn import model as models
 from churn import risk_card, topics
 from churn.events import Event
-from churn.feature_store import DUE, Kept, RedisFeatureStore, StateWrite, customer_key
+from churn.feature_store import DUE, CardWrite, Customer, RedisFeatureStore, StateWrite, customer_key
 from churn.features import MODEL_FEATURES, feature_row, replay
 from churn.model import About, Population, RiskModel
 from churn.risk_card import RiskCard, Status
@@ -31,6 +32,7 @@ from scorer.__main__ import main
 from scorer.actions import ACTIONS_FILE, read_actions
 from scorer.kafka_topics import Notices, RiskTopic
 from scorer.live_model import LiveModel
+from scorer.scoring import Scoring
 from scorer.service import Service
 from stack.stack import Stack
 from stack.waiting import wait_until
@@ -84,7 +86,9 @@ def running(kafka: str, redis_url: str, group: str, model_dir: Path, clock: Cloc
     def run(store: RedisFeatureStore = shared_store) -> Iterator[None]:
         stop = Flag()
         notices, risk_topic = Notices(kafka, group), RiskTopic(kafka)
-        service = Service(store, notices, risk_topic, LiveModel(model_dir), read_actions(ACTIONS_FILE), clock)
+        live_model = LiveModel(model_dir)
+        scoring = Scoring(store, risk_topic, live_model, read_actions(ACTIONS_FILE), clock)
+        service = Service(store, notices, scoring, live_model, clock, rescore_per_s=10_000)
         thread = Thread(target=service.run, args=(stop,))
         thread.start()
         try:
@@ -212,7 +216,8 @@ def test_a_silent_customer_is_scored_again_when_due_and_not_before(
             assert wait_until(lambda seen=seen: fields_of(store, other).get("scored_at", "") > seen, TIMEOUT_S)
 
     with running():
-        pass_two_turns()  # the first look, at everybody, is over before `silent` is there
+        # The first look, at everybody, is over before `silent` is there.
+        assert wait_until(lambda: all_have(store, [other], "status", "fresh"), TIMEOUT_S)
         (silent,) = new_customers(store, 1)
         notify(silent)
         assert wait_until(lambda: all_have(store, [silent], "status", "fresh"), TIMEOUT_S)
@@ -253,9 +258,9 @@ class Watched(RedisFeatureStore):
         super().__init__(url, timeout_s=1)
         self.was_asked = Flag()
 
-    def read_states(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
+    def read_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
         self.was_asked.set()
-        return super().read_states(customer_ids)
+        return super().read_customers(customer_ids)
 
     def customer_ids(self) -> Iterable[str]:
         self.was_asked.set()
@@ -358,6 +363,92 @@ def test_the_command_serves_and_stops_when_asked_even_when_redis_does_not_answer
     assert "Traceback" not in said
 
 
+@contextmanager
+def served(neighbours: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as a process of its own, killed at the end."""
+    with log.open("ab") as file:
+        command = [sys.executable, "-m", "scorer", "serve"]
+        process = subprocess.Popen(command, env={**os.environ, **neighbours}, stderr=file)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def changes_told(kafka: str, customer_ids: set[str]) -> list[tuple[str, str]]:
+    """Every change of band of these customers on topic `risk`, by customer and moment, repetitions too."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    partitions = [TopicPartition(topics.RISK, number) for number in range(topics.PARTITIONS)]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning()
+    ends = consumer.end_offsets(partitions)
+    found = []
+    while any(consumer.position(partition) < ends[partition] for partition in partitions):
+        for messages in consumer.poll(timeout_ms=500).values():
+            cards = (risk_card.decode(message.value) for message in messages if message.key.decode() in customer_ids)
+            found += [(card.customer_id, f"{card.band_change.at}") for card in cards if card.band_change]
+    consumer.close()
+    return found
+
+
+def test_killed_again_and_again_every_change_of_band_is_decided_once_and_told(
+    store: RedisFeatureStore,
+    redis_url: str,
+    notify: Callable[..., None],
+    kafka: str,
+    model_dir: Path,
+    tmp_path: Path,
+) -> None:
+    model = put_live(model_dir)
+    customer_ids = new_customers(store, 3_000)
+    band = models.band(models.score(model, [feature_row(bought("x"), datetime.now(UTC))]).risk[0])
+    before = "low" if band != "low" else "high"
+    store.write_cards([CardWrite(customer_id, {"risk_band": before}, None) for customer_id in customer_ids])
+    log = tmp_path / "scorer.log"
+    neighbours = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "REDIS_URL": redis_url, "MODEL_DIR": str(model_dir)}
+    for part in range(3):
+        with served(neighbours, log) as process:
+            notify(*customer_ids[part * 1_000 : (part + 1) * 1_000])
+            some = customer_ids[part * 1_000 : part * 1_000 + 300]
+            assert wait_until(
+                lambda some=some: any(all_have(store, [one], "status", "fresh") for one in some), TIMEOUT_S
+            )
+            process.send_signal(signal.SIGKILL)
+            process.wait(TIMEOUT_S)
+    with served(neighbours, log):
+        assert wait_until(lambda: len(set(changes_told(kafka, set(customer_ids)))) >= 3_000, TIMEOUT_S), log.read_text()
+        assert wait_until(lambda: all(fields_of(store, one)["band_change_told"] for one in customer_ids), TIMEOUT_S), (
+            log.read_text()
+        )
+    told = set(changes_told(kafka, set(customer_ids)))
+    assert len(told) == 3_000, "one change for each customer, however often it was told"
+    for customer_id in customer_ids[::100]:
+        fields = fields_of(store, customer_id)
+        assert (fields["band_before"], fields["risk_band"]) == (before, band)
+        assert fields["band_changed_at"] == fields["band_change_told"]
+
+
+def test_without_kafka_the_command_says_what_it_waits_for_and_stops_when_asked(tmp_path: Path) -> None:
+    log = tmp_path / "scorer.log"
+    with served({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1/0"}, log) as process:
+        assert wait_until(lambda: "waiting for a neighbour" in log.read_text(), TIMEOUT_S), log.read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0
+    assert "Traceback" not in log.read_text()
+
+
+def test_the_documented_reading_in_python_works(
+    store: RedisFeatureStore, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.write_states([StateWrite("42", 0, 1, pack(bought("42")))])
+    store.write_cards([CardWrite("42", {"risk": "0.7", "action": "Call them."}, 0.7)])
+    page = (Path(__file__).parents[2] / "docs" / "customer-success.md").read_text()
+    (code,) = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    exec(code.replace("redis://127.0.0.1:6379/0", redis_url), {})
+    assert capsys.readouterr().out == "42 0.7\n"
+
+
 def test_card_and_top_show_what_lies_in_redis(
     running: Running,
     store: RedisFeatureStore,
@@ -383,6 +474,8 @@ def test_card_and_top_show_what_lies_in_redis(
     assert card["drivers"][0] in capsys.readouterr().out
     assert main(["top", "5"]) == 0
     assert customer_id in capsys.readouterr().out
+    assert main(["top", "5", "--segment", "Prospect"]) == 0
+    assert customer_id not in capsys.readouterr().out
     assert main(["card", "nobody"]) == 1
     assert "nothing is known of customer 'nobody'" in capsys.readouterr().err
 

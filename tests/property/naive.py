@@ -20,7 +20,7 @@ from churn.row import (
     OVERDUE_FROM_DAYS,
     OVERDUE_TO_DAYS,
     RECENCY_BUCKETS,
-    SEASONS,
+    USUAL_GAP_MEDIAN_DAYS,
     USUAL_GAP_P90_DAYS,
     VALUE_CUTS,
 )
@@ -32,6 +32,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 STEPS = ["profile", "view", "cart", "remove_from_cart", "purchase", "refund", "rating"]
+SEASONS = ["winter"] * 2 + ["spring"] * 3 + ["summer"] * 3 + ["autumn"] * 3 + ["winter"]
 AFFINITY_WEIGHT = {"view": 1, "cart": 3, "purchase": 5}
 # As the meanings of the median gap and the overdue ratio say: gaps before that are not looked at.
 GAPS_LOOK_BACK = 366 * DAY
@@ -461,6 +462,7 @@ def order_rhythm(seen: list[Event], orders: list[Order], now: int) -> Row:
         "order_gap_mean_days": mean(gaps_of(order_days(net_orders))),
         "order_gap_median_days": median(gaps),
         "overdue_ratio": None if recency is None else recency / usual_gap_days(gaps),
+        "next_order_at": None if recency is None else next_order_at(net_orders, gaps),
         "repeat_purchase_days": max(0, len(days) - 1),
         "last_purchase_age_days": days[-1] - days[0] if days else None,
         "age_days": day_of(now) - days[0] if days else None,
@@ -476,6 +478,12 @@ def newest_order_at(seen: list[Event], orders: list[Order]) -> int:
         if event.order_id is not None and event.order_id not in bought:
             unknown.setdefault(event.order_id, at(event))
     return max([order.first_at for order in orders] + list(unknown.values()), default=0)
+
+
+def next_order_at(net_orders: list[Order], gaps: list[int]) -> int:
+    trust = min(1.0, len(gaps) / GAPS_TRUSTED)
+    wait_days = trust * (median(gaps) or 0.0) + (1 - trust) * USUAL_GAP_MEDIAN_DAYS
+    return max(order.last_at for order in net_orders) + round(wait_days * 86_400_000)
 
 
 def usual_gap_days(gaps: list[int]) -> float:

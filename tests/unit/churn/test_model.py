@@ -92,6 +92,8 @@ def test_base_and_contributions_are_the_log_odds_of_the_calibrated_risk(name: st
     assert scores.risk == pytest.approx(risk, abs=1e-9)
     assert np.abs(scores.base + scores.contributions.sum(axis=1) - np.log(risk / (1 - risk))).max() < 1e-6
     assert scores.risk.std() > 0.1
+    assert models.risk_matrix(as_model(fitted[name]), matrix) == pytest.approx(scores.risk, abs=1e-9)
+    assert len(models.risk_matrix(as_model(fitted[name]), matrix[:0])) == 0
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -11,7 +11,7 @@ from churn import dead_letters, risk_card
 from churn.dead_letters import DeadLetter
 from churn.events import EventSchema, InvalidEvent
 from churn.features import FEATURES, feature_row
-from churn.risk_card import Driver, RiskCard, Status
+from churn.risk_card import BandChange, Counterfactual, Driver, RiskCard, Status
 from churn.state import EMPTY
 from es_ingest import documents, templates
 from es_ingest.documents import Document
@@ -65,6 +65,15 @@ def card(**changes: Any) -> RiskCard:
         "action": "Call them.",
         "model_version": "abc",
         "features": features,
+        "band_before": "medium",
+        "band_changed_at": datetime(2026, 2, 27, tzinfo=UTC),
+        "band_change": BandChange("medium", "high", datetime(2026, 2, 27, tzinfo=UTC), ["Why."], 203.12),
+        "trend_7d": 0.1,
+        "trend_28d": 0.2,
+        "counterfactual": Counterfactual(0.3, "an order today: 0.81 → 0.30"),
+        "tier": "At Risk",
+        "lifecycle": "at-risk",
+        "feature_version": "2-0",
     }
     return RiskCard(**{**fields, **changes})
 
@@ -183,6 +192,13 @@ def test_a_card_says_its_three_first_reasons_and_what_is_at_stake() -> None:
     assert source["@timestamp"] == source["as_of"] == "2026-03-01T00:30:00Z"
 
 
+def test_a_card_tells_its_band_its_trend_and_what_could_be_done() -> None:
+    source = card_documents(card())[0][1]
+    assert (source["band_before"], source["band_changed_at"]) == ("medium", "2026-02-27T00:00:00Z")
+    assert (source["band_change_why"], source["trend_7d"]) == (["Why."], 0.1)
+    assert (source["counterfactual"], source["counterfactual_risk"]) == ("an order today: 0.81 → 0.30", 0.3)
+
+
 def test_the_features_of_a_card_are_fields_of_their_own() -> None:
     source = card_documents(card())[0][1]
     assert (source["monetary"], source["country"]) == (250.0, "DE")
@@ -198,7 +214,7 @@ def test_a_card_without_a_score_says_nothing_of_risk() -> None:
 
 
 def test_every_field_of_a_card_is_in_both_templates() -> None:
-    every = {feature.name: 1 for feature in FEATURES}
+    every: dict[str, Any] = {feature.name: 1 for feature in FEATURES}
     source = card_documents(card(features=every))[0][1]
     by_name = {template.name: template.properties for template in templates.ALL}
     assert source.keys() == by_name["ebb-customers"].keys() == by_name["ebb-risk"].keys()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from churn import risk_card
 from churn.dead_letters import DeadLetter
 from churn.events import EventSchema
 from churn.features import FEATURES
@@ -47,7 +48,7 @@ def test_every_feature_is_mapped_by_its_unit() -> None:
 
 def test_no_feature_has_the_name_of_something_else_on_a_card() -> None:
     own = {"customer_id", "as_of", "scored_at", "status", "risk", "risk_band", "segment", "action", "drivers"}
-    own |= {"top_driver", "top_reason", "money_at_stake", "model_version", "@timestamp"}
+    own |= {"top_driver", "top_reason", "model_version", "@timestamp", *risk_card.FIELDS}
     assert not own & {feature.name for feature in FEATURES}
 
 

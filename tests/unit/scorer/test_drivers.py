@@ -5,7 +5,8 @@ import pytest
 
 from churn.features import FEATURES, MODEL_FEATURES
 from churn.model import TEXT_FEATURES
-from scorer.drivers import SENTENCES, drivers, sentence
+from churn.risk_card import Driver
+from scorer.drivers import SENTENCES, changes, driver, heaviest, sentence
 
 
 @pytest.mark.parametrize(
@@ -38,23 +39,36 @@ def test_a_feature_without_a_sentence_of_its_own_is_told_by_its_meaning(feature:
     assert sentence(feature.name, 3.0) == f"{feature.meaning.rstrip('.')}: 3"  # type: ignore[attr-defined]
 
 
-def test_a_text_is_said_by_its_meaning_and_has_no_number() -> None:
-    (found,) = drivers({"country": "FR"}, ["country"], np.array([0.2]))
-    assert found.value is None
-    assert found.sentence == "The latest country seen: FR (raises the risk)"
-
-
 def test_a_value_that_is_not_known_is_said_so() -> None:
     assert sentence("recency_days", None) == "Days since the last net order (its last line): not known"
 
 
-def test_drivers_come_heaviest_first_say_their_direction_and_leave_nothing_out() -> None:
-    row = {"recency_days": 63.0, "orders_90d": 2, "views_1d": 0, "average_order_value": None}
-    found = drivers(row, list(row), np.array([0.5, -1.5, 0.0, 0.1]))
-    assert [(driver.feature, driver.value, driver.contribution) for driver in found] == [
-        ("orders_90d", 2.0, -1.5),
-        ("recency_days", 63.0, 0.5),
-        ("average_order_value", None, 0.1),
-    ]
-    assert found[0].sentence == "2 orders in the last 90 days (lowers the risk)"
-    assert found[1].sentence == "no order for 63 days (raises the risk)"
+def test_a_text_is_said_by_its_meaning() -> None:
+    found = driver({"country": "FR"}, "country", 0.2)
+    assert (found.value, found.sentence) == ("FR", "The latest country seen: FR (raises the risk)")
+
+
+def test_a_driver_says_its_value_and_direction() -> None:
+    assert driver({"orders_90d": 2}, "orders_90d", -1.5) == Driver(
+        "orders_90d", 2.0, -1.5, "2 orders in the last 90 days (lowers the risk)"
+    )
+
+
+def test_silence_is_told_beside_the_usual_gap_where_there_is_one() -> None:
+    row = {"recency_days": 63.0, "order_gap_median_days": 21.0}
+    assert driver(row, "recency_days", 0.5).sentence == "no order for 63 days; usually every 21 (raises the risk)"
+    row["order_gap_median_days"] = None  # type: ignore[assignment]
+    assert driver(row, "recency_days", 0.5).sentence == "no order for 63 days (raises the risk)"
+
+
+def test_the_heaviest_reasons_come_first_and_none_without_a_value_or_a_part() -> None:
+    matrix = np.array([[1.0, 2.0, np.nan, 4.0], [1.0, 0.0, 0.0, 0.0]])
+    parts = np.array([[0.5, -1.5, 9.0, 0.1], [0.0, 0.0, 0.0, 0.3]])
+    assert heaviest(matrix, parts, 3) == [[1, 0, 3], [3]]
+    assert heaviest(matrix, parts, 1) == [[1], [3]]
+
+
+def test_a_change_is_told_by_what_moved_most() -> None:
+    row = {"recency_days": 63.0, "orders_90d": 2, "views_1d": 0, "rating_mean": None}
+    moved = changes(row, list(row), np.array([0.1, 0.5, 0.2, 0.0]), np.array([1.3, 0.4, 0.2, 5.0]), 3)
+    assert moved == ["no order for 63 days (+1.20)", "2 orders in the last 90 days (-0.10)"]

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 from rich.console import Console
 
-from churn.feature_store import MemoryFeatureStore, StateWrite
+from churn.feature_store import CardWrite, MemoryFeatureStore, StateWrite
+from churn.features import MODEL_FEATURES
 from churn.model import RiskModel
 from churn.state import State, pack
 from scorer.actions import Actions
-from scorer.card import build_cards, card_write
+from scorer.card import Known, score_customers
 from scorer.show import UnknownCustomer, card_view, describe, top
 
 
@@ -19,8 +20,8 @@ def store(buyer: State, visitor: State, model: RiskModel, actions: Actions, now:
     """A buyer and a visitor, scored now, and `fresh` who was not scored yet."""
     store = MemoryFeatureStore()
     store.write_states([StateWrite(name, 0, 1, pack(buyer)) for name in ("buyer", "fresh")])
-    cards = build_cards([("buyer", buyer), ("visitor", visitor)], model, actions, now)
-    store.write_cards([card_write(card) for card in cards])
+    customers = [Known("buyer", buyer, {}), Known("visitor", visitor, {})]
+    store.write_cards([scored.write for scored in score_customers(customers, model, actions, now)])
     return store
 
 
@@ -36,9 +37,13 @@ def test_a_card_keeps_the_scored_risk_and_shows_features_of_this_moment(
 ) -> None:
     later = now + timedelta(hours=36)
     card = describe("buyer", store.read_customer("buyer"), later)
-    assert (card["status"], card["age_s"], card["as_of"]) == ("fresh", 36 * 3600, now.isoformat())
+    assert (card["status"], card["age_s"], card["as_of"]) == (
+        "fresh",
+        36 * 3600,
+        now.isoformat(timespec="milliseconds"),
+    )
     assert card["features"]["recency_days"] == 65.0
-    assert "no order for 63 days (raises the risk)" in card["drivers"]
+    assert "no order for 63 days; usually every 137 (raises the risk)" in card["drivers"]
     assert json.loads(json.dumps(card)) == card
 
 
@@ -81,9 +86,24 @@ def test_a_card_for_people_shows_risk_reasons_action_and_age(store: MemoryFeatur
 def test_the_ranking_shows_only_who_has_a_risk_highest_first(
     store: MemoryFeatureStore, buyer: State, model: RiskModel, actions: Actions, now: datetime
 ) -> None:
-    card = build_cards([("worse", buyer)], model, actions, now + timedelta(days=100))[0]
-    store.write_cards([card_write(card)])
+    (worse,) = score_customers([Known("worse", buyer, {})], model, actions, now + timedelta(days=100))
+    store.write_cards([worse.write])
     shown = printed(top(store, 10, now))
     assert 0 < shown.index("worse") < shown.index("buyer")
     assert "visitor" not in shown
     assert "buyer" not in printed(top(store, 1, now))
+
+
+def test_the_ranking_of_a_segment_shows_nobody_else(store: MemoryFeatureStore, now: datetime) -> None:
+    assert "buyer" in printed(top(store, 10, now, "Hibernating"))
+    assert "buyer" not in printed(top(store, 10, now, "Champions"))
+
+
+def test_contributions_are_by_feature_and_left_out_where_other_features_were_scored(
+    store: MemoryFeatureStore, now: datetime
+) -> None:
+    card = describe("buyer", store.read_customer("buyer"), now)
+    assert card["contributions"].keys() == set(MODEL_FEATURES)
+    as_of = store.read_customer("buyer").fields["as_of"]  # type: ignore[union-attr]
+    store.write_cards([CardWrite("buyer", {"feature_version": "1-0", "contributions": "[1.0]"}, 0.5, as_of)])
+    assert describe("buyer", store.read_customer("buyer"), now)["contributions"] is None
