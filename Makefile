@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 PACKAGES := churn producer stream_processor scorer es_ingest training analytics kibana stack
 READY := $(VENV)/.ready
-# Two at a time, because most wait for servers; a file's tests share theirs.
+# Two at a time, because most wait for servers; the tests of a file share theirs, the longest files come first.
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
@@ -49,7 +49,7 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 	$(TEST) tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(TEST) tests/integration tests/chaos tests/end_to_end
+	$(TEST) tests/end_to_end tests/chaos tests/integration
 
 bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer ## every benchmark
 
