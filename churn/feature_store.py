@@ -244,12 +244,16 @@ class RedisFeatureStore:
             raise StoreUnavailable("Redis was restarted and may have come back without its latest writes")
 
     def read_states(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
-        pipeline = self._guarded(lambda: self._client.pipeline(transaction=False))
-        for customer_id in customer_ids:
-            pipeline.hmget(self._key_of(customer_id), [_STATE, _APPLIED, _REBUILT])
-        rows = self._guarded(pipeline.execute)
-        found = ((customer_id, _parse_kept(*row)) for customer_id, row in zip(customer_ids, rows, strict=True))
+        rows = self._ask(customer_ids, lambda each: ("HMGET", self._key_of(each), _STATE, _APPLIED, _REBUILT))
+        found = ((customer_id, _parse_kept(*row)) for customer_id, row in rows)
         return {customer_id: kept for customer_id, kept in found if kept is not None}
+
+    def _ask(self, customer_ids: Sequence[str], command: Callable[[str], Command]) -> Iterable[tuple[str, Any]]:
+        """Each customer with the reply to their command, those of a node in one round trip."""
+        for pool, part in self._guarded(lambda: self._by_node(customer_ids)):
+            commands = [command(customer_id) for customer_id in part]
+            replies = self._guarded(lambda pool=pool, commands=commands: self._exchange(pool, commands))
+            yield from zip(part, replies, strict=True)
 
     def write_states(self, writes: Sequence[StateWrite]) -> set[str]:
         written: set[str] = set()
@@ -352,13 +356,10 @@ class RedisFeatureStore:
 
     def read_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
         found: dict[str, Customer] = {}
-        for pool, part in self._guarded(lambda: self._by_node(customer_ids)):
-            commands = [("HGETALL", customer_key(customer_id)) for customer_id in part]
-            replies = self._guarded(lambda pool=pool, commands=commands: self._exchange(pool, commands))
-            for customer_id, reply in zip(part, replies, strict=True):
-                customer = _as_customer(reply if isinstance(reply, dict) else dict(_pairs(reply)))
-                if customer is not None:
-                    found[customer_id] = customer
+        for customer_id, reply in self._ask(customer_ids, lambda each: ("HGETALL", customer_key(each))):
+            customer = _as_customer(reply if isinstance(reply, dict) else dict(_pairs(reply)))
+            if customer is not None:
+                found[customer_id] = customer
         return {customer_id: found[customer_id] for customer_id in customer_ids if customer_id in found}
 
     def top(self, count: int, start: int = 0) -> list[tuple[str, float]]:
