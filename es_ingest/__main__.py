@@ -3,7 +3,9 @@ or delete the oldest months."""
 
 import argparse
 import logging
+import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -16,6 +18,7 @@ from kafka.errors import KafkaError
 
 from churn import logs, settings, topics
 from es_ingest import indexer, retention, service, templates
+from es_ingest.health import Health
 from es_ingest.refusals import RefusalSender
 
 WAIT_S = 2.0
@@ -107,7 +110,7 @@ def _retain(client: Elasticsearch, months: dict[str, int], options: argparse.Nam
             if not options.dry_run:
                 retention.delete(client, each)
             done = "would delete" if options.dry_run else "deleted"
-            print(f"{done} {each.index}: {each.documents:,} documents, {each.size_bytes / 2**20:,.1f} MiB")
+            print(f"{done} {each.name}: {each.documents:,} documents, {each.size_bytes / 2**20:,.1f} MiB")
     except templates.IndexUnavailable as error:
         print(f"retention: {error}", file=sys.stderr)
         return 1
@@ -154,6 +157,7 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         consumer,
         indexer.Indexer(client),
         RefusalSender(producer, _now),
+        Health(f"{socket.gethostname()}-{os.getpid()}", _now),
         currency=shop.shop_currency,
         clock=_now,
         summary_interval_s=SUMMARY_INTERVAL_S,

@@ -50,10 +50,15 @@ class RefusalSender:
         self._producer = producer
         self._clock = clock
 
-    def send(self, refused: Iterable[tuple[Message, str]], stop: threading.Event) -> bool:
+    def send(self, refused: Iterable[tuple[Message | None, str]], stop: threading.Event) -> bool:
         """Send one letter per message and wait until Kafka has them all; False when `stop` was set before that."""
-        details = {(message.topic, message.partition, message.offset): (message, why) for message, why in refused}
+        details = {
+            message and (message.topic, message.partition, message.offset): (message, why) for message, why in refused
+        }
         for message, detail in details.values():
+            if message is None:
+                log.error("a document of our own was refused by the index", reason=detail)
+                continue
             if message.topic == topics.DEAD_LETTERS:
                 place = f"{message.topic}-{message.partition}-{message.offset}"
                 log.warning("a dead letter was refused by the index", message=place, reason=detail)

@@ -8,16 +8,16 @@ from typing import Final, NamedTuple
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from es_ingest.templates import DEAD_LETTERS, EVENTS, RISK, IndexUnavailable
+from es_ingest.templates import DEAD_LETTERS, EVENTS, PIPELINE, RISK, IndexUnavailable
 
-MONTHLY: Final = (EVENTS, RISK, DEAD_LETTERS)
+MONTHLY: Final = (EVENTS, RISK, DEAD_LETTERS, PIPELINE)
 _NAME: Final = re.compile(r"(?P<kind>.+)-(?P<year>\d{4})\.(?P<month>0[1-9]|1[0-2])")
 
 
 class Expired(NamedTuple):
     """A monthly index that is older than what is to be kept."""
 
-    index: str
+    name: str
     documents: int
     size_bytes: int
 
@@ -43,7 +43,7 @@ def find(client: Elasticsearch, months: Mapping[str, int], now: datetime) -> lis
         for row in rows
         if isinstance(row, dict) and is_expired(row["index"], months, now)
     ]
-    return sorted(found, key=lambda each: each.index.rpartition("-")[2])
+    return sorted(found, key=lambda each: each.name.rpartition("-")[2])
 
 
 def is_expired(index: str, months: Mapping[str, int], now: datetime) -> bool:
@@ -58,6 +58,6 @@ def is_expired(index: str, months: Mapping[str, int], now: datetime) -> bool:
 def delete(client: Elasticsearch, expired: Expired) -> None:
     """Delete the index, if it is still there. Raises `IndexUnavailable`."""
     try:
-        client.indices.delete(index=expired.index, ignore_unavailable=True)
+        client.indices.delete(index=expired.name, ignore_unavailable=True)
     except (ApiError, TransportError) as error:
         raise IndexUnavailable(f"Elasticsearch: {error}") from error

@@ -4,14 +4,12 @@
 
 committed_first  offsets are committed when a batch is sent, before Elasticsearch has it
 random_ids       a document has another id each time
-unversioned      a card overwrites whatever is there, also a later one
 """
 
 import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
 from uuid import uuid4
 
 import es_ingest.__main__ as command
@@ -37,18 +35,7 @@ def random_ids() -> None:
     documents._bounded_id = lambda _: str(uuid4())  # type: ignore[assignment]
 
 
-def unversioned() -> None:
-    encode = documents._encode
-
-    def encode_without_version(fields: Any) -> bytes:
-        if isinstance(fields, dict) and "version_type" in fields.get("index", {}):
-            fields = {"index": {name: fields["index"][name] for name in ("_index", "_id")}}
-        return encode(fields)
-
-    documents._encode = encode_without_version  # type: ignore[misc]
-
-
-MUTATIONS: dict[str, Callable[[], None]] = {each.__name__: each for each in (committed_first, random_ids, unversioned)}
+MUTATIONS: dict[str, Callable[[], None]] = {each.__name__: each for each in (committed_first, random_ids)}
 
 if __name__ == "__main__":
     MUTATIONS[os.environ[MUTATION]]()
