@@ -22,14 +22,14 @@ from kafka.admin import KafkaAdminClient
 
 from benchmarks import ingest_peers, pages
 from benchmarks.fold import payloads
-from benchmarks.stream.processes import ContenderProcess
+from benchmarks.stream.processes import TICKS_PER_S, ContenderProcess
 from churn import topics
 from churn.events import decode
 from es_ingest import templates
 from es_ingest.documents import of_message
 from es_ingest.service import GROUP
 from producer.sinks import KafkaSink
-from stack.processes import process_ids, process_stat
+from stack.processes import group_members
 from stack.stack import Stack
 from stack.waiting import wait_until
 
@@ -184,9 +184,7 @@ class Bench:
         return int(found.get("index_total", 0))
 
     def _server_cpu_s(self) -> float:
-        group = self._stack.elasticsearch.pid
-        members = [pid for pid in process_ids() if (stat := process_stat(pid)) is not None and stat.group == group]
-        return sum(cpu_seconds(pid) for pid in members)
+        return sum(cpu_seconds(pid) for pid in group_members(self._stack.elasticsearch.pid))
 
 
 def cpu_seconds(pid: int) -> float:
@@ -195,7 +193,7 @@ def cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / 100
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 def as_markdown(events: int, rounds: int, speeds: Mapping[str, list[Speed]]) -> str:

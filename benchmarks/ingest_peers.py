@@ -1,12 +1,13 @@
 """`python -m benchmarks.ingest_peers memory | kafka`: the client's own `parallel_bulk`, fed as simply as can be.
 
 `memory` sends documents that are ready as dictionaries when the clock starts. `kafka` reads the topic with
-kafka-python, makes a document of each message by `json.loads`, and commits what is written.
+kafka-python, makes a document of each message by `json.loads`, and commits as it goes: a crash would lose documents.
 """
 
 import argparse
 import json
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -39,7 +40,7 @@ def from_memory(documents: Path, start: Path) -> Iterator[Action]:
 
 
 def from_kafka(bootstrap_servers: str) -> Iterator[Action]:
-    """The documents of the topic, without end."""
+    """The documents of the topic, up to its present end."""
     consumer = KafkaConsumer(
         topics.EVENTS,
         bootstrap_servers=bootstrap_servers,
@@ -48,11 +49,13 @@ def from_kafka(bootstrap_servers: str) -> Iterator[Action]:
         enable_auto_commit=False,
         max_poll_records=CHUNK,
     )
-    while True:
+    ends: dict[Any, int] = {}
+    while not ends or any(consumer.position(partition) < end for partition, end in ends.items()):
         messages = [message for batch in consumer.poll(timeout_ms=200).values() for message in batch]
         yield from map(_document_of, messages)
         if messages:
             consumer.commit()
+            ends = ends or consumer.end_offsets(list(consumer.assignment()))
 
 
 def _document_of(message: Any) -> Action:
@@ -70,7 +73,7 @@ def write(url: str, actions: Iterable[Action]) -> None:
 
 
 def main() -> None:
-    """Work until everything is written, or for ever."""
+    """Work until everything is written, then wait to be stopped."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest_peers", description=__doc__)
     parser.add_argument("source", choices=("memory", "kafka"))
     parser.add_argument("--documents", type=Path, default=Path("documents"))
@@ -81,6 +84,7 @@ def main() -> None:
         from_memory(options.documents, options.start) if memory else from_kafka(os.environ["KAFKA_BOOTSTRAP_SERVERS"])
     )
     write(os.environ["ELASTICSEARCH_URL"], actions)
+    signal.pause()
 
 
 if __name__ == "__main__":

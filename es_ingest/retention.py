@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
@@ -30,7 +30,7 @@ def find(client: Elasticsearch, months: Mapping[str, int], now: datetime) -> lis
     if not months:
         return []
     try:
-        rows = client.cat.indices(
+        rows: Any = client.cat.indices(
             index=",".join(f"{kind}-*" for kind in months),
             h="index,docs.count,store.size",
             bytes="b",
@@ -41,7 +41,7 @@ def find(client: Elasticsearch, months: Mapping[str, int], now: datetime) -> lis
     found = [
         Expired(row["index"], int(row["docs.count"] or 0), int(row["store.size"] or 0))
         for row in rows
-        if isinstance(row, dict) and is_expired(row["index"], months, now)
+        if is_expired(row["index"], months, now)
     ]
     return sorted(found, key=lambda each: each.name.rpartition("-")[2])
 

@@ -4,9 +4,9 @@ and the comparison of Elasticsearch with what was published."""
 import random
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
 from elasticsearch import ConnectionError as NotReached
@@ -17,7 +17,6 @@ from churn.events import decode
 from churn.features import feature_row
 from churn.risk_card import RiskCard, Status
 from churn.state import EMPTY
-from es_ingest.documents import revenue
 from es_ingest.service import GROUP
 from stack.kafka_offsets import lag
 from stack.service import Service
@@ -26,6 +25,8 @@ from stack.waiting import wait_until
 from stack.workers import EsIngest
 
 from ..stream_processing import NOW, Message, publish, wait_until_done
+from . import index_content
+from .index_content import Difference
 from .mutated_worker import MUTATION
 
 PATIENCE_S = 120.0
@@ -40,33 +41,18 @@ class MutatedIngest(EsIngest):
         return "tests.chaos.mutated_ingest"
 
 
-class Found(NamedTuple):
-    """What Elasticsearch holds, or should: how often each event, sums over all of them, and each customer's card."""
-
-    events: Counter[str]
-    sums: dict[str, float]
-    months: Counter[str]
-    cards: dict[str, tuple[str, float]]
-
-
 class Indexed(NamedTuple):
     """How Elasticsearch differs from what was published. `str` tells it to people."""
 
-    events: int
-    lost: int
-    doubled: int
+    events: Difference
     wrong_cards: int
-    wrong_sums: dict[str, tuple[float, float]]
 
     @property
     def is_equal(self) -> bool:
-        return not (self.lost or self.doubled or self.wrong_cards or self.wrong_sums)
+        return self.events.is_none and not self.wrong_cards
 
     def __str__(self) -> str:
-        return (
-            f"of {self.events} events {self.lost} are lost and {self.doubled} there too often, {self.wrong_cards} "
-            f"customers have another card than their latest, and these sums (found, expected) differ: {self.wrong_sums}"
-        )
+        return f"{self.events}; {self.wrong_cards} customers have another card than their latest"
 
 
 def some_cards(count: int, customers: int = 1_000) -> list[Message]:
@@ -95,24 +81,14 @@ def some_cards(count: int, customers: int = 1_000) -> list[Message]:
     return cards
 
 
-def expected(events: Sequence[Message], cards: Sequence[Message]) -> Found:
-    """What Elasticsearch should hold, of nothing but the messages."""
-    later = NOW + timedelta(days=1)
-    known = {event.event_id: event for event in (decode(value, now=later, currency="EUR") for _, value in events)}
-    latest: dict[str, RiskCard] = {}
+def latest(cards: Sequence[Message]) -> dict[str, tuple[datetime, float | None]]:
+    """Moment and risk of each customer's latest card."""
+    known: dict[str, tuple[datetime, float | None]] = {}
     for _, value in cards:
         card = risk_card.decode(value)
-        before = latest.get(card.customer_id)
-        if before is None or before.as_of <= card.as_of:
-            latest[card.customer_id] = card
-    sums = {
-        "revenue": sum(revenue(event) or 0.0 for event in known.values()),
-        "quantity": float(sum(event.quantity for event in known.values())),
-        "price": sum(event.price or 0.0 for event in known.values()),
-    }
-    months = Counter(f"events-{event.occurred_at.astimezone(UTC):%Y.%m}" for event in known.values())
-    shown = {card.customer_id: (card.as_of.isoformat(), card.risk or 0.0) for card in latest.values()}
-    return Found(Counter(known.keys()), sums, months, shown)
+        if card.customer_id not in known or known[card.customer_id][0] <= card.as_of:
+            known[card.customer_id] = card.as_of, card.risk
+    return known
 
 
 class Indexing:
@@ -186,45 +162,17 @@ class Indexing:
         """Publish what is left, let es_ingest come to its end, and compare Elasticsearch with what was published."""
         self.publish(1.0)
         wait_until_done(self.stack.kafka.address, GROUP, topics.EVENTS, topics.RISK)
-        found, wanted = self._found(), expected(self._events, self._cards)
-        sums = {
-            name: (found.sums[name], value)
-            for name, value in wanted.sums.items()
-            if abs(found.sums[name] - value) > 1e-9 * abs(value)
-        }
-        return Indexed(
-            len(wanted.events),
-            lost=(wanted.events - found.events).total(),
-            doubled=(found.events - wanted.events).total(),
-            wrong_cards=len(wanted.cards.items() ^ found.cards.items()),
-            wrong_sums=sums | _differing(found.months, wanted.months),
-        )
+        later = NOW + timedelta(days=1)
+        events = (decode(value, now=later, currency="EUR") for _, value in self._events)
+        difference = index_content.compare(index_content.found(self._client), index_content.expected(events))
+        return Indexed(difference, len(latest(self._cards).items() ^ self._cards_found().items()))
 
-    def _found(self) -> Found:
-        client = self._client
-        client.indices.refresh(index="events-*,customers")
-        sums = {name: {"sum": {"field": name}} for name in ("revenue", "quantity", "price")}
-        answer = client.search(
-            index="events-*", size=0, aggs={**sums, "index": {"terms": {"field": "_index", "size": 100}}}
-        )["aggregations"]
-        asked: dict[str, Any] = {"docvalue_fields": ["event_id"], "_source": False}
-        hits = scan(client, index="events-*", query=asked, size=10_000)
-        return Found(
-            Counter(hit["fields"]["event_id"][0] for hit in hits),
-            {name: float(answer[name]["value"]) for name in sums},
-            Counter({bucket["key"]: bucket["doc_count"] for bucket in answer["index"]["buckets"]}),
-            dict(map(_card, scan(client, index="customers", query={"_source": ["as_of", "risk"]}, size=10_000))),
-        )
+    def _cards_found(self) -> dict[str, tuple[datetime, float | None]]:
+        self._client.indices.refresh(index="customers")
+        hits = scan(self._client, index="customers", query={"_source": ["as_of", "risk"]}, size=index_content.PAGE)
+        sources = {hit["_id"]: hit["_source"] for hit in hits}
+        return {name: (datetime.fromisoformat(each["as_of"]), each["risk"]) for name, each in sources.items()}
 
     def close(self) -> None:
         self.es_ingest.kill()
         self._client.close()
-
-
-def _card(hit: dict[str, Any]) -> tuple[str, tuple[str, float]]:
-    source = hit["_source"]
-    return hit["_id"], (datetime.fromisoformat(source["as_of"]).isoformat(), source["risk"])
-
-
-def _differing(found: Counter[str], wanted: Counter[str]) -> dict[str, tuple[float, float]]:
-    return {name: (found[name], wanted[name]) for name in found | wanted if found[name] != wanted[name]}

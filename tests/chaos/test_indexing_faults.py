@@ -70,10 +70,10 @@ def test_committed_before_elasticsearch_has_them_documents_are_lost(begin: Calla
     # es_ingest goes with a batch in hand.
     scenario.kill(scenario.stack.elasticsearch, scenario.es_ingest)
     indexed = scenario.finish()
-    assert indexed.lost > 0, str(indexed)
+    assert indexed.events.lost > 0, str(indexed)
 
 
 def test_with_random_ids_documents_are_doubled(begin: Callable[..., Indexing]) -> None:
     scenario = begin("random_ids", FEW)
     indexed = scenario.finish()
-    assert indexed.doubled > 0, str(indexed)
+    assert indexed.events.doubled > 0, str(indexed)
