@@ -34,7 +34,7 @@ from stack.kafka_offsets import lag
 from stack.processes import group_members
 from stack.service import Service
 from stack.waiting import wait_until
-from stack.workers import WORKERS, Worker
+from stack.workers import WORKERS, LiveProducer, Worker
 
 from ..stream_processing import Comparison, Record, compare, fold_of, kept_in_redis, read_topic
 from . import index_content
@@ -58,19 +58,6 @@ Card = tuple[int, float | None, str | None, str | None, str | None]
 
 class Unsettled(StackError):
     """The pipeline does not come to rest after the kills."""
-
-
-class LiveProducer(Worker):
-    """`python -m producer simulate --live-only`, supervised like a service."""
-
-    name = "producer"
-
-    def __init__(self, directory: Path, variables: dict[str, str], arguments: Sequence[str]) -> None:
-        super().__init__(directory, variables)
-        self._arguments = list(arguments)
-
-    def command(self) -> list[str]:
-        return [*super().command(), *self._arguments]
 
 
 class Verdict(NamedTuple):
@@ -123,8 +110,7 @@ class Ordeal:
         self.chance = random.Random(SEED)
         self.kills: Counter[str] = Counter()
         self._servers = pipeline.servers
-        live = [*rehearsal.simulated, "--live-only", "--rate", str(rate)]
-        self.producer = LiveProducer(pipeline.servers.directory, pipeline.variables, live)
+        self.producer = LiveProducer(pipeline.servers.directory, pipeline.variables, rehearsal.simulated, rate)
         self._workers: list[Worker] = [self.producer, *(pipeline.worker(kind) for kind in WORKERS)]
         self._client = redis.Redis.from_url(pipeline.servers.redis.url)
         self._elasticsearch = Elasticsearch(pipeline.servers.elasticsearch.url, request_timeout=60)
