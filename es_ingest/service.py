@@ -20,9 +20,11 @@ from churn import topics
 from churn.events import InvalidEvent
 from churn.logs import get_logger
 from churn.membership import Membership
+from churn.pages import Progress
 from es_ingest import documents
 from es_ingest.documents import Document, Message
 from es_ingest.indexer import Indexer, Outcome
+from es_ingest.metrics import Metrics
 from es_ingest.refusals import RefusalSender
 
 GROUP: Final = "es-ingest"
@@ -37,6 +39,7 @@ COMMIT_TIMEOUT_MS: Final = 2_000
 # Together less than the 5 s after which a stop counts as hanging.
 LAST_FLIGHT_S: Final = 1.5
 CLOSE_TIMEOUT_MS: Final = 1_500
+METRICS_EVERY_S: Final = 1.0
 
 log = get_logger(__name__)
 
@@ -112,6 +115,12 @@ class Service:
         self._counts: Counter[str] = Counter()
         self._summary_interval_s = summary_interval_s
         self._summary_s = time.monotonic()
+        self._done: dict[TopicPartition, int] = {}
+        self._metrics_s = 0.0
+        self._has_landed = False
+        self._last_refused = ""
+        self.metrics = Metrics()
+        self.progress = Progress(time.monotonic)
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. Raises `DeliveryFailed` when the writing thread died."""
@@ -125,6 +134,7 @@ class Service:
             if self._flight is None and self._batch.is_due(time.monotonic()):
                 self._launch(stop)
             self._pause_or_resume()
+            self._tell_metrics()
             self._summarise()
         if self._flight is not None:
             self._flight.join(LAST_FLIGHT_S)
@@ -140,12 +150,14 @@ class Service:
                 found = documents.of_message(message, now=now, currency=self._currency)
             except InvalidEvent:  # the stream processor writes its dead letter
                 counts["no_event"] += 1
+                self.metrics.passed_over.labels("no_event").inc()
             except msgspec.DecodeError as error:
                 batch.refused.append((message, f"not what topic {message.topic} carries: {error}"))
             else:
                 batch.documents += found
                 batch.size_bytes += sum([len(document.lines) for document in found])
         batch.offsets[partition] = self._read[partition] = messages[-1].offset + 1
+        self._done.setdefault(partition, messages[0].offset)
 
     def _launch(self, stop: threading.Event) -> None:
         batch, self._batch = self._batch, Batch()
@@ -161,14 +173,30 @@ class Service:
         if flight.outcome is None:
             return
         self._flight = None
+        self._has_landed = True
         self._acknowledged |= flight.batch.offsets
-        self._count(flight.outcome, len(flight.batch.refused))
+        self._done |= flight.batch.offsets
+        self.metrics.batch_s.observe(time.monotonic() - flight.batch.began_s)
+        self._count(flight.outcome, flight.batch.refused)
         self._commit()
 
-    def _count(self, outcome: Outcome, undecodable: int) -> None:
+    def _count(self, outcome: Outcome, undecodable: list[tuple[Message, str]]) -> None:
+        known, refused = outcome.known.total(), len(outcome.refused) + len(undecodable)
         self._counts.update(outcome.written)
-        self._counts["known"] += outcome.known.total()
-        self._counts["refused"] += len(outcome.refused) + undecodable
+        self._counts["known"] += known
+        self._counts["refused"] += refused
+        self.metrics.count(outcome.written, known=known, refused=refused)
+        for message in [*(each.document.message for each in outcome.refused), *(each for each, _ in undecodable)]:
+            self._last_refused = f"{message.topic}-{message.partition}-{message.offset}"
+
+    def _tell_metrics(self) -> None:
+        if time.monotonic() - self._metrics_s < METRICS_EVERY_S:
+            return
+        owned = self._consumer.assignment() & self._done.keys()
+        lag = sum(max(0, (self._consumer.highwater(each) or 0) - self._done[each]) for each in owned)
+        self.metrics.lag_messages.set(lag)
+        self.progress.turn(waiting=lag, has_done=self._has_landed)
+        self._metrics_s, self._has_landed = time.monotonic(), False
 
     def _commit(self) -> None:
         """Commit what is acknowledged; after a failure the next commit holds it too."""
@@ -197,7 +225,8 @@ class Service:
         self._commit()
         counts = {name.replace("-", "_"): count for name, count in self._counts.items() if count}
         written = sum(self._counts[kind] for kind in ("events", "customers", "risk", "dead-letters"))
-        log.info("indexed", **counts, per_second=round(written / elapsed_s), behind=self._behind())
+        refused = {"last_refused": self._last_refused} if self._counts["refused"] else {}
+        log.info("indexed", **counts, **refused, per_second=round(written / elapsed_s), behind=self._behind())
         self._counts.clear()
         self._summary_s = time.monotonic()
 
