@@ -85,6 +85,7 @@ class Scorer(Paged):
     name = "scorer"
     default_port = 6067
     port_variable = "SCORER_WEB_PORT"
+    niceness = 5
     arguments = ("serve",)
 
 
@@ -94,6 +95,7 @@ class EsIngest(Paged):
     name = "es_ingest"
     default_port = 6068
     port_variable = "INGEST_WEB_PORT"
+    niceness = 10
 
 
 WORKERS: tuple[type[Worker], ...] = (StreamProcessor, Scorer, EsIngest)
