@@ -49,16 +49,17 @@ class Worker(Service):
         return self.address
 
 
-class StreamProcessor(Worker):
-    """`python -m stream_processor`; ready when its health page says so."""
+class Paged(Worker):
+    """A service with pages; ready when its health page says so, with port 0 (any free one) as soon as it runs."""
 
-    name = "stream_processor"
-    default_port = 6066
+    port_variable: ClassVar[str]
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), "STREAM_WEB_PORT": str(self.port)}
+        return {**super().environment(), self.port_variable: str(self.port)}
 
     def is_ready(self) -> bool:
+        if not self.port:
+            return self.is_running
         try:
             with urllib.request.urlopen(self.url, timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -70,18 +71,30 @@ class StreamProcessor(Worker):
         return f"http://{self.address}/healthz"
 
 
-class Scorer(Worker):
+class StreamProcessor(Paged):
+    """`python -m stream_processor`."""
+
+    name = "stream_processor"
+    default_port = 6066
+    port_variable = "STREAM_WEB_PORT"
+
+
+class Scorer(Paged):
     """`python -m scorer serve`."""
 
     name = "scorer"
+    default_port = 6067
+    port_variable = "SCORER_WEB_PORT"
     niceness = 5
     arguments = ("serve",)
 
 
-class EsIngest(Worker):
+class EsIngest(Paged):
     """`python -m es_ingest`."""
 
     name = "es_ingest"
+    default_port = 6068
+    port_variable = "INGEST_WEB_PORT"
     niceness = 10
 
 
