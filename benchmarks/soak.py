@@ -294,7 +294,7 @@ def main() -> int:
         parser.error("three minutes after the warm-up are the least for a slope")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("kafka", "elastic_transport"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="ebb-soak-") as name:
         rehearsal = Rehearsal(Path(name), options.customers, options.events)
         try:

@@ -42,7 +42,7 @@ from .index_content import Difference
 
 SECTION = "chaos"
 SEED = 11
-PATIENCE_S = 600.0
+PATIENCE_S = 1_200.0
 GROUPS = {
     "stream-processor": (topics.EVENTS,),
     "scorer": (topics.FEATURES,),
@@ -262,7 +262,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=15, help="of kills (default: %(default)s)")
     parser.add_argument("--every", type=float, default=20, metavar="S", help="seconds between two (default: 20)")
     parser.add_argument("--rate", type=float, default=1_000, help="live events per second (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=20_000)
+    parser.add_argument("--customers", type=int, default=30_000)
     parser.add_argument("--events", type=int, default=200_000, help="of the history (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="bring the table into docs/performance.md")
     options = parser.parse_args()
