@@ -1,4 +1,4 @@
-"""The table of contents of the report: every analysis in its chapter, in order. A new topic is a file and a line here."""
+"""The table of contents of the report: every analysis in its chapter. A new topic is a file and a line here."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""How an analysis is declared and what it answers: words computed from the data, numbers with intervals, plots, tables."""
+"""How an analysis is declared and answers: words computed from the data, numbers with intervals, plots, tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

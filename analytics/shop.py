@@ -43,7 +43,7 @@ class Shop:
 
     @cached_property
     def features(self) -> Any:
-        """One row of the fold's features per customer at `as_of`: an Arrow table with `churn.offline.FEATURE_SCHEMA`."""
+        """The fold of everybody at `as_of`: an Arrow table with `churn.offline.FEATURE_SCHEMA`."""
         return offline.feature_table(self.history, self.as_of, processes=self.processes)
 
     @property
