@@ -139,7 +139,7 @@ WITH summed AS (
     FROM events GROUP BY customer_id, session_number
 )
 SELECT summed.*, CAST(started_at AS DATE) AS day, coalesce(country, 'unknown') AS country,
-    epoch_ms(ended_at) / 1000 - epoch_ms(started_at) / 1000 AS duration_s,
+    (epoch_ms(ended_at) - epoch_ms(started_at)) / 1000 AS duration_s,
     epoch_ms(ended_at) - epoch_ms(started_at) > 10000 OR carts > 0 OR purchases > 0 OR views >= 2 AS is_engaged,
     views + carts + removals + purchases > 0 AS is_visit
 FROM summed JOIN customers_seen USING (customer_id)
