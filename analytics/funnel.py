@@ -100,9 +100,9 @@ def funnel_leaks(shop: Shop) -> Rows:
         leak = leaks.largest(row, bar, values.get(row["category"], values["all"]))
         if leak is not None:
             said = {"largest_leak": leak.step, "intervention": leaks.INTERVENTIONS[leak.step]}
-            amounts = {"lost": round(leak.lost), "money": round(leak.money, 2)}
+            amounts = {"lost": round(leak.lost), "money_lost": round(leak.money, 2)}
             rows.append({"@timestamp": shop.moment, **row, **said, **amounts})
-    return sorted(rows, key=lambda row: (row["category"] == "all", -row["money"]))
+    return sorted(rows, key=lambda row: (row["category"] == "all", -row["money_lost"]))
 
 
 def _by_category(shop: Shop) -> list[dict[str, Any]]:
