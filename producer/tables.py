@@ -133,7 +133,8 @@ def orders(happened: Happened, who: Customers, how: Contexts, names: Names) -> A
 
 def _sums(places: Whole, values: Floats | Whole, count: int) -> Floats:
     """Sums by place, to the cent; of no values numpy would make whole numbers."""
-    return np.round(np.bincount(places, weights=values, minlength=count).astype(np.float64), 2)
+    sums = np.asarray(np.bincount(places, weights=values, minlength=count), dtype=np.float64)
+    return np.round(sums, 2)
 
 
 def sessions(happened: Happened, who: Customers, how: Contexts, names: Names) -> Any:
