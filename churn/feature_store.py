@@ -172,6 +172,9 @@ class FeatureStore(Protocol):
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         """Never rescore these customers again, until their next card says when."""
 
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        """Remove everything of these customers; how many entries that was."""
+
     def customer_ids(self) -> Iterable[str]:
         """All customers, in no order."""
 
@@ -373,6 +376,16 @@ class RedisFeatureStore:
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         self._forget(DUE, customer_ids)
 
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        """Remove everything of these customers, also what a rebuild prepared; how many keys and ranks that was."""
+        removed = 0
+        for customer_id in customer_ids:
+            for key in (customer_key(customer_id), shadow_key(customer_id)):
+                removed += self._guarded(lambda key=key: self._client.delete(key))
+            for name in (RANKING, DUE):
+                removed += self._guarded(lambda name=name, member=customer_id: self._client.zrem(name, member))
+        return removed
+
     def customer_ids(self) -> Iterable[str]:
         return self._ids(customer_key)
 
@@ -464,6 +477,10 @@ class MemoryFeatureStore:
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         for customer_id in customer_ids:
             self._due.pop(customer_id, None)
+
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        places: tuple[dict[str, Any], ...] = (self._customers, self._ranking, self._due)
+        return sum(place.pop(customer_id, None) is not None for place in places for customer_id in customer_ids)
 
     def customer_ids(self) -> Iterable[str]:
         return iter(self._customers)

@@ -390,11 +390,11 @@ def load(directory: Path, version: str | None = None) -> RiskModel:
     kept = _read_about(place / _ABOUT)
     _require_fit(kept.about, place)
     trees = None if kept.trees_sha256 is None else _checked(place / _TREES, kept.trees_sha256).decode()
-    if trees is not None:
-        open_trees(trees)
     model = RiskModel(_read_pipeline(place / _PIPELINE, kept.pipeline_sha256), kept.about, trees)
     if not version == kept.model_version == model.model_version:
         raise ModelDamaged(f"{place / _ABOUT}: says something else than training wrote; train again")
+    if trees is not None:
+        open_trees(trees)  # only now: of a text that training did not write LightGBM may end the process
     return model
 
 

@@ -19,6 +19,7 @@ EVENTS: Final = "events"
 FEATURES: Final = "features"
 RISK: Final = "risk"
 DEAD_LETTERS: Final = "dead-letters"
+FORGOTTEN: Final = "forgotten"
 
 
 class TopicSpec(NamedTuple):
@@ -43,7 +44,9 @@ ALL: Final = (
     ),
     TopicSpec(FEATURES, True, {"cleanup.policy": "compact"}),
     TopicSpec(RISK, True, {"cleanup.policy": "compact"}),
-    TopicSpec(DEAD_LETTERS, False, {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}),
+    # Each letter has an id of its own for a key: compacted, so that a letter of a forgotten customer can be removed.
+    TopicSpec(DEAD_LETTERS, True, {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES)}),
+    TopicSpec(FORGOTTEN, True, {"cleanup.policy": "compact"}),
 )
 
 

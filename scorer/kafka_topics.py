@@ -23,6 +23,7 @@ class Notices:
 
     def __init__(self, bootstrap_servers: str, group: str = GROUP) -> None:
         self.unreadable = 0
+        self.removed: set[str] = set()
         self._consumer: Any = KafkaConsumer(
             bootstrap_servers=bootstrap_servers.split(","),
             group_id=group,
@@ -37,8 +38,12 @@ class Notices:
         self._membership.join()
 
     def poll(self, most: int, wait_s: float) -> list[str]:
-        """Customers with notices, each once, of at most `most` messages; empty when none came within `wait_s`."""
+        """Customers with notices, each once, of at most `most` messages; empty when none came within `wait_s`.
+
+        `removed` are those of them whose state was removed, because they are to be forgotten.
+        """
         self._membership.keep()
+        self.removed = set()
         batches = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
         return list(dict.fromkeys(name for batch in batches.values() for name in map(self._customer_of, batch) if name))
 
@@ -48,6 +53,8 @@ class Notices:
         except (AttributeError, UnicodeDecodeError):
             self.unreadable += 1
             return None
+        if message.value is None:
+            self.removed.add(customer_id)
         return customer_id
 
     def commit(self) -> None:
@@ -95,6 +102,13 @@ class RiskTopic:
     def publish(self, cards: Sequence[RiskCard]) -> None:
         """Send the cards and return when Kafka has them all. Raises `KafkaError`; then some may have arrived."""
         sent = [self._producer.send(topics.RISK, key=card.customer_id.encode(), value=encode(card)) for card in cards]
+        self._producer.flush(timeout=ANSWER_TIMEOUT_S)
+        for future in sent:
+            future.get(timeout=0)
+
+    def remove(self, customer_ids: Sequence[str]) -> None:
+        """Leave no card of these customers. Raises `KafkaError`."""
+        sent = [self._producer.send(topics.RISK, key=customer_id.encode()) for customer_id in customer_ids]
         self._producer.flush(timeout=ANSWER_TIMEOUT_S)
         for future in sent:
             future.get(timeout=0)
