@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from churn import letter_replay, logs, settings
-from churn.dead_letters import DeadLetter
+from churn.dead_letters import DeadLetter, payload_of
 from churn.letter_replay import Letters, OnRead
 
 PIPED_WIDTH = 200
@@ -89,7 +89,7 @@ def _show(chosen: argparse.Namespace, letters: Letters, kafka: str, console: Con
     for name, value in msgspec.structs.asdict(letter).items():
         if value is not None and name != "raw":
             console.print(f"{name:<12}{value}", markup=False, highlight=False, soft_wrap=True)
-    payload = letter_replay.payload_of(letter)
+    payload = payload_of(letter)
     console.print(payload.decode(errors="backslashreplace"), markup=False, highlight=False, soft_wrap=True)
     return 0
 

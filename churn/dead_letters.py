@@ -87,9 +87,17 @@ _NAMES: Final = re.compile(rb"""(?:customer_?id|user_id|visitorid)"?\s*[:=]\s*"?
 _CELLS: Final = re.compile(rb"[,;\t\r\n]")
 
 
+def payload_of(letter: DeadLetter) -> bytes:
+    """The bytes of the letter, at most the first 64 KiB; none where they cannot be told."""
+    try:
+        return base64.b64decode(letter.raw)
+    except ValueError:
+        return b""
+
+
 def customers_in(letter: DeadLetter) -> set[str]:
     """Everybody whom a letter may be about: its key, whom its bytes name, every cell of a row of a file."""
-    payload = base64.b64decode(letter.raw)
+    payload = payload_of(letter)
     found = set() if letter.customer_id is None else {letter.customer_id}
     found |= _customers_named(payload)
     if letter.stage == "producer":
@@ -123,7 +131,10 @@ def encode(letter: DeadLetter) -> bytes:
 
 def decode(payload: bytes) -> DeadLetter:
     """The dead letter in these bytes; raises `msgspec.DecodeError` when they are none."""
-    return _decoder.decode(payload)
+    try:
+        return _decoder.decode(payload)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 if __name__ == "__main__":

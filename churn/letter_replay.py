@@ -5,7 +5,6 @@ end is what a crash leaves behind: whether that event was sent is then looked up
 the letter in a header.
 """
 
-import base64
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -79,11 +78,6 @@ def read(bootstrap_servers: str, on_read: OnRead = lambda done, total: None) -> 
     return Letters({name: letter for name, letter in letters.items() if letter.stage != STAGE}, notes)
 
 
-def payload_of(letter: DeadLetter) -> bytes:
-    """The bytes of the letter, at most the first 64 KiB."""
-    return base64.b64decode(letter.raw)
-
-
 def replay(
     bootstrap_servers: str,
     letters: Letters,
@@ -118,7 +112,7 @@ def read_letter(letter: DeadLetter, currency: str) -> Readable:
     """
     if letter.raw_bytes > KEPT_BYTES:
         raise InvalidEvent(Reason.TOO_LARGE, f"{letter.raw_bytes} bytes, of which {KEPT_BYTES} were kept")
-    payload = payload_of(letter)
+    payload = dead_letters.payload_of(letter)
     event = decode(payload, now=letter.failed_at, currency=currency)
     partition = int(murmur2(event.customer_id.encode()) & 0x7FFFFFFF) % topics.PARTITIONS
     if letter.reason == Reason.WRONG_PARTITION and partition == letter.partition:

@@ -17,6 +17,7 @@ from kafka.admin import KafkaAdminClient
 from pyarrow import parquet
 
 from churn import forget, history, letter_replay, offline, topics
+from churn.dead_letters import payload_of
 from churn.events import decode
 from churn.feature_store import DUE, RANKING, customer_key
 from churn.forgotten import read_file
@@ -117,7 +118,7 @@ class Shop(NamedTuple):
         client.close()
         assert [place for place, source in self.indexed().items() if source.get("customer_id") == GONE] == []
         letters = letter_replay.read(self.stack.kafka.address).by_id.values()
-        assert [letter for letter in letters if b'"c7"' in letter_replay.payload_of(letter)] == []
+        assert [letter for letter in letters if b'"c7"' in payload_of(letter)] == []
         for topic in (topics.FEATURES, topics.RISK):
             assert self.latest(topic).get(b"c7") is None
         for path in self.directory.rglob("*.parquet"):

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from churn import dead_letters, risk_card
@@ -41,7 +41,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 TOGETHER = 10
 # Examples of each test; every example is `TOGETHER` inputs.
-EXAMPLES = {"events": 350, "rows": 55, "settings": 60, "models": 25, "cards": 120, "states": 120, "letters": 60}
+EXAMPLES = {"events": 600, "rows": 120, "settings": 40, "models": 25, "cards": 120, "states": 120, "letters": 60}
 
 GOOD: dict[str, Any] = {
     "event_id": "e1",
@@ -70,6 +70,7 @@ def fuzzed(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         derandomize=True,
         deadline=None,
         database=None,
+        phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
 
@@ -309,7 +310,7 @@ def test_the_bytes_of_a_card_are_a_card_or_refused(payloads: list[bytes]) -> Non
     for payload in payloads:
         try:
             card = risk_card.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except msgspec.DecodeError:
             pass
         else:
             assert risk_card.decode(risk_card.encode(card)) == card
@@ -357,7 +358,7 @@ def test_the_bytes_of_a_dead_letter_are_one_or_refused(payloads: list[bytes]) ->
     for payload in payloads:
         try:
             letter = dead_letters.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except msgspec.DecodeError:
             continue
         assert dead_letters.decode(dead_letters.encode(letter)) == letter
         assert all(isinstance(name, str) for name in dead_letters.customers_in(letter))
