@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer docs lock
+.PHONY: help setup demo up down status test check check-deps bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 
 test: check ## everything: the checks, then the tests against real servers
 	$(TEST) tests/end_to_end tests/chaos tests/integration
+
+check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
+	$(VENV)/bin/python .ci/check_deps.py
 
 bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer ## every benchmark
 
