@@ -64,6 +64,7 @@ def _train(chosen: argparse.Namespace, console: Console) -> int:
             on_folded=lambda events: progress.advance(folding, events),
             on_tried=lambda: progress.advance(choosing),
             spark_history=chosen.history if chosen.engine == "spark" else None,
+            forgotten=_forgotten(),
         )
     with console.status("writing the report"):
         verdict = keep.keep(trained, chosen.out)
