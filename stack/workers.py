@@ -4,7 +4,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -96,6 +96,19 @@ class EsIngest(Paged):
     default_port = 6068
     port_variable = "INGEST_WEB_PORT"
     niceness = 10
+
+
+class LiveProducer(Worker):
+    """`python -m producer simulate … --live-only`: events until stopped; `simulated` are its arguments."""
+
+    name = "producer"
+
+    def __init__(self, directory: Path, variables: Mapping[str, str], simulated: Sequence[str], rate: float) -> None:
+        super().__init__(directory, variables)
+        self._simulated = [*simulated, "--live-only", "--rate", f"{rate:g}"]
+
+    def command(self) -> list[str]:
+        return [*super().command(), *self._simulated]
 
 
 WORKERS: tuple[type[Worker], ...] = (StreamProcessor, Scorer, EsIngest)
