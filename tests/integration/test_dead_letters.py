@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from churn import dead_letter_command, dead_letters, letter_replay, topics
 from churn.feature_store import RedisFeatureStore
@@ -150,3 +151,13 @@ def test_a_rebuild_counts_a_replayed_letter_once_though_its_message_can_be_read_
         on_switched=lambda customers: None,
     ).run()
     assert revenue_of(pipeline) == 20
+
+
+def test_letters_on_a_topic_from_before_can_be_removed_after_the_topics_were_looked_at_again(pipeline: Stack) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=pipeline.kafka.address)
+    asked = ConfigResource(ConfigResourceType.TOPIC, topics.DEAD_LETTERS)
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topics.DEAD_LETTERS, {"cleanup.policy": "delete"})])
+    topics.create(pipeline.kafka.address)
+    said = json.dumps(admin.describe_configs([asked]), default=str)
+    admin.close()
+    assert '"compact"' in said
