@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check check-deps bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer soak chaos docs lock
+.PHONY: help setup demo up down status test check check-deps bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-sizes bench-producer soak chaos docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,7 +54,7 @@ test: check ## everything: the checks, then the tests against real servers
 check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
 	$(VENV)/bin/python .ci/check_deps.py
 
-bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer ## every benchmark
+bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-sizes bench-producer ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
@@ -79,6 +79,9 @@ $(PEERS)/.ready: benchmarks/requirements.lock $(READY)
 
 bench-ingest: $(READY) ## es_ingest beside the client's own parallel_bulk (WRITE=1, ARGS=...)
 	$(RUN) benchmarks.ingest $(if $(WRITE),--write) $(ARGS)
+
+bench-sizes: $(READY) ## bytes of a customer and an event in every place, times a million (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.sizes $(if $(WRITE),--write) $(ARGS)
 
 bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB
 	$(RUN) benchmarks.producer

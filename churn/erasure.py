@@ -39,28 +39,35 @@ class IndexUnavailable(ConnectionError):
 # --- topics -----------------------------------------------------------------------------------------------------------
 
 
-def remove_from_topics(bootstrap_servers: str, customer_ids: Collection[str]) -> Counter[str]:
-    """Tombstones for their states, their cards and the letters about them; how many letters, by topic.
+def remove_from_topics(bootstrap_servers: str, customer_ids: Collection[str]) -> None:
+    """Tombstones for their states and their cards; Kafka itself drops what was before when it compacts.
 
-    Kafka itself drops the older messages when it compacts. Raises `KafkaError`.
+    Raises `KafkaError`.
     """
+    keys = [customer_id.encode() for customer_id in customer_ids]
+    _bury(bootstrap_servers, [(topic, key) for key in keys for topic in (topics.FEATURES, topics.RISK)])
+
+
+def remove_letters(bootstrap_servers: str, customer_ids: Collection[str]) -> Counter[str]:
+    """Tombstones for the letters about them, and their notes; how many letters. Raises `KafkaError`."""
     letters = letter_replay.read(bootstrap_servers)
-    gone = [name for name, letter in letters.by_id.items() if dead_letters.customers_in(letter) & set(customer_ids)]
+    gone = [
+        name for name, letter in letters.by_id.items() if not dead_letters.customers_in(letter).isdisjoint(customer_ids)
+    ]
     notes = [letters.notes[name].letter_id for name in gone if name in letters.notes]
+    _bury(bootstrap_servers, [(topics.DEAD_LETTERS, letter_id.encode()) for letter_id in [*gone, *notes]])
+    return Counter({f"topic {topics.DEAD_LETTERS}": len(gone)})
+
+
+def _bury(bootstrap_servers: str, keys: Sequence[tuple[str, bytes]]) -> None:
     producer: Any = KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), acks="all", linger_ms=20)
     try:
-        sent = [
-            producer.send(topic, None, key=customer_id.encode())
-            for customer_id in customer_ids
-            for topic in (topics.FEATURES, topics.RISK)
-        ]
-        sent += [producer.send(topics.DEAD_LETTERS, None, key=letter_id.encode()) for letter_id in [*gone, *notes]]
+        sent = [producer.send(topic, None, key=key) for topic, key in keys]
         producer.flush()
         for future in sent:
             future.get(timeout=0)
     finally:
         producer.close()
-    return Counter({f"topic {topics.DEAD_LETTERS}": len(gone)})
 
 
 # --- indices ----------------------------------------------------------------------------------------------------------

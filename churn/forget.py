@@ -121,7 +121,7 @@ def _found_anywhere(places: Places, listed: Forgotten) -> set[str]:
 
 
 def _remove_until_gone(places: Places, gone: Collection[str], listed: Forgotten) -> Counter[str]:
-    removed = Counter({"Redis": places.store.erase(sorted(gone))}) + erasure.remove_from_topics(places.kafka, gone)
+    removed = Counter({"Redis": places.store.erase(sorted(gone))}) + erasure.remove_letters(places.kafka, gone)
     for directory in places.directories:
         removed += erasure.remove_from_files(directory, listed.__contains__)
     for _ in range(MOST_LOOKS):
@@ -131,6 +131,7 @@ def _remove_until_gone(places: Places, gone: Collection[str], listed: Forgotten)
         again += erasure.remove_from_indices(places.elasticsearch, gone)
         removed += again
         if not again.total():
+            erasure.remove_from_topics(places.kafka, gone)
             return removed
     raise StillWritten(f"after {MOST_LOOKS} looks somebody still writes of them: do all services have this FORGET_KEY?")
 

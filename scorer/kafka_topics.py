@@ -23,7 +23,6 @@ class Notices:
 
     def __init__(self, bootstrap_servers: str, group: str = GROUP) -> None:
         self.unreadable = 0
-        self.removed: set[str] = set()
         self._consumer: Any = KafkaConsumer(
             bootstrap_servers=bootstrap_servers.split(","),
             group_id=group,
@@ -38,12 +37,8 @@ class Notices:
         self._membership.join()
 
     def poll(self, most: int, wait_s: float) -> list[str]:
-        """Customers with notices, each once, of at most `most` messages; empty when none came within `wait_s`.
-
-        `removed` are those of them whose state was removed, because they are to be forgotten.
-        """
+        """Customers with notices, each once, of at most `most` messages; empty when none came within `wait_s`."""
         self._membership.keep()
-        self.removed = set()
         batches = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
         return list(dict.fromkeys(name for batch in batches.values() for name in map(self._customer_of, batch) if name))
 
@@ -53,8 +48,6 @@ class Notices:
         except (AttributeError, UnicodeDecodeError):
             self.unreadable += 1
             return None
-        if message.value is None:
-            self.removed.add(customer_id)
         return customer_id
 
     def commit(self) -> None:

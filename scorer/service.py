@@ -111,7 +111,7 @@ class Service:
     def _without_forgotten(self, customer_ids: Sequence[str], stop: Flag) -> Sequence[str]:
         """Who may be scored. The others leave nothing behind, even where somebody wrote of them too late."""
         self._forgotten.require_good()
-        gone = self._forgotten.among(customer_ids) | self._notices.removed.intersection(customer_ids)
+        gone = self._forgotten.among(customer_ids)
         if not gone:
             return customer_ids
         patiently(lambda: self._scoring.forget(sorted(gone)), stop)
