@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer docs lock
+.PHONY: help setup env compose-trial demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ $(READY): requirements-dev.lock
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1; \
 	  else echo "libgomp1 is missing: apt-get install libgomp1"; exit 1; fi; }
 	@touch $@
+
+env: ## write .env for docker compose, with random passwords; one that is there stays
+	@sh stack/access/env.sh
 
 demo: $(READY) ## play a history (or INPUT=file FORMAT=format) through everything, without Docker
 	$(RUN) stack.demo $(if $(INPUT),--input $(INPUT)) $(if $(FORMAT),--format $(FORMAT))

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import redis
@@ -211,8 +212,18 @@ class RedisFeatureStore:
     `is_shadow` states are read and written where a rebuild prepares them. Threads may share one.
     """
 
-    def __init__(self, url: str, *, is_cluster: bool = False, timeout_s: float = 10.0, is_shadow: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        is_cluster: bool = False,
+        timeout_s: float = 10.0,
+        is_shadow: bool = False,
+        ca_file: Path | None = None,
+    ) -> None:
+        """`ca_file` names who must have signed the certificate behind `rediss://`; else those the system trusts."""
         self._url = url
+        self._ca_file = ca_file
         self._is_cluster = is_cluster
         self._timeout_s = timeout_s
         self._key_of = shadow_key if is_shadow else customer_key
@@ -226,6 +237,7 @@ class RedisFeatureStore:
             socket_timeout=self._timeout_s,
             socket_connect_timeout=self._timeout_s,
             retry=Retry(NoBackoff(), 0),
+            **({"ssl_ca_certs": str(self._ca_file)} if self._ca_file else {}),
         )
 
     def run_id(self) -> str:
@@ -396,6 +408,7 @@ def from_settings(settings: RedisSettings, *, timeout_s: float = 10.0, is_shadow
         is_cluster=settings.redis_is_cluster,
         timeout_s=timeout_s,
         is_shadow=is_shadow,
+        ca_file=settings.redis_ca_file,
     )
 
 

@@ -24,6 +24,9 @@ class RedisSettings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Redis address, with user and password where it has them."
     )
+    redis_ca_file: Path | None = Field(
+        None, description="With `rediss://`: who signed its certificate (PEM); none: those that the system trusts."
+    )
     redis_is_cluster: bool = Field(False, description="Whether that is a node of a Redis Cluster.")
 
 
