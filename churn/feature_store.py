@@ -10,11 +10,13 @@ readable fields, `status(now)` and `features(now)` of customers in one round tri
 """
 
 import hashlib
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -80,6 +82,10 @@ Command = tuple[str | bytes | int, ...]
 
 class StoreUnavailable(ConnectionError):
     """Redis did not answer, or answered with an error; nothing is known of the last write."""
+
+
+class StoreRefused(StoreUnavailable):
+    """Redis does not let us in or do this, or is not the one it says it is."""
 
 
 class Kept(NamedTuple):
@@ -398,7 +404,19 @@ class RedisFeatureStore:
         try:
             return call()
         except redis.RedisError as error:
-            raise StoreUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+            raise _as_ours(error, self._url) from error
+
+
+def _as_ours(error: redis.RedisError, url: str) -> StoreUnavailable:
+    address = urlsplit(url)
+    said = f"Redis at {address.hostname}:{address.port or ''} (REDIS_URL): {type(error).__name__}: {error}"
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return StoreRefused(f"{said}; connect as a user who may")
+    if isinstance(error, redis.AuthenticationError):
+        return StoreRefused(f"{said}; check user and password in REDIS_URL")
+    if isinstance(error.__cause__ or error.__context__, ssl.SSLCertVerificationError):
+        return StoreRefused(f"{said}; check the server's certificate, and REDIS_CA_FILE, which names who signed it")
+    return StoreUnavailable(said)
 
 
 def from_settings(settings: RedisSettings, *, timeout_s: float = 10.0, is_shadow: bool = False) -> RedisFeatureStore:

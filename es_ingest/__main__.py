@@ -13,7 +13,9 @@ from elasticsearch import Elasticsearch
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
-from churn import logs, settings, topics
+from churn import kafka_access, logs, settings, topics
+from churn.kafka_access import KafkaSecurity
+from churn.refusal import EXIT_REFUSED, AccessRefused
 from es_ingest import indexer, service, templates
 from es_ingest.refusals import RefusalSender
 
@@ -35,14 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
     # The indexer says the same, with the number of documents that wait.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     elastic = settings.read(settings.ElasticsearchSettings)
-    password = elastic.elasticsearch_password
-    client = indexer.connect(
-        elastic.elasticsearch_url, elastic.elasticsearch_username, password.get_secret_value() if password else None
-    )
+    client = indexer.connect(elastic)
     try:
         if options.command == "templates":
             return _put_templates(client, options.replicas, options.timeout)
         return _serve(client, options.replicas)
+    except (AccessRefused, templates.IndexRefused) as error:
+        log.error("not let in", reason=str(error))
+        return EXIT_REFUSED
     except (templates.MappingConflict, topics.WrongPartitions, service.DeliveryFailed, KafkaError) as error:
         log.error("cannot go on", reason=f"{type(error).__name__}: {error}")
         return 1
@@ -78,8 +80,9 @@ def _put_templates(client: Elasticsearch, replicas: int, timeout_s: float) -> in
 def _serve(client: Elasticsearch, replicas: int) -> int:
     _on_signal(lambda *_: sys.exit(0))  # nothing is under way yet
     shop = settings.read(settings.ShopSettings)
-    bootstrap_servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
-    _wait_for_neighbours(client, replicas, bootstrap_servers)
+    kafka = settings.read(settings.KafkaSettings)
+    bootstrap_servers, security = kafka.kafka_bootstrap_servers, kafka_access.from_settings(kafka)
+    _wait_for_neighbours(client, replicas, bootstrap_servers, security)
     stop = threading.Event()
     _on_signal(lambda *_: stop.set())
     consumer = KafkaConsumer(
@@ -91,8 +94,14 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         session_timeout_ms=SESSION_TIMEOUT_MS,
         metadata_max_age_ms=METADATA_MAX_AGE_MS,
         reconnect_backoff_max_ms=RECONNECT_MAX_MS,
+        **security.client_options(),
     )
-    producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", reconnect_backoff_max_ms=RECONNECT_MAX_MS)
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap_servers,
+        acks="all",
+        reconnect_backoff_max_ms=RECONNECT_MAX_MS,
+        **security.client_options(),
+    )
     log.info("started", topics=service.TOPICS, group=service.GROUP)
     service.Service(
         consumer,
@@ -116,12 +125,12 @@ def _on_signal(handler: Callable[..., object]) -> None:
         signal.signal(number, handler)
 
 
-def _wait_for_neighbours(client: Elasticsearch, replicas: int, bootstrap_servers: str) -> None:
+def _wait_for_neighbours(client: Elasticsearch, replicas: int, bootstrap_servers: str, security: KafkaSecurity) -> None:
     """Put the templates and look for the topics until both are there."""
     while True:
         try:
             templates.put(client, replicas)
-            topics.check(bootstrap_servers)
+            topics.check(bootstrap_servers, security)
         except (templates.IndexUnavailable, topics.TopicMissing, KafkaError) as error:
             log.warning("waiting", reason=f"{type(error).__name__}: {error}")
             time.sleep(WAIT_S)

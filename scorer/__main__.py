@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from threadpoolctl import threadpool_limits
 
-from churn import feature_store, logs, settings
-from churn.feature_store import FeatureStore, StoreUnavailable
+from churn import feature_store, kafka_access, logs, settings
+from churn.feature_store import FeatureStore, StoreRefused, StoreUnavailable
+from churn.refusal import EXIT_REFUSED, AccessRefused
 from churn.state import InvalidState
 from scorer import show
 from scorer.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
@@ -29,7 +30,7 @@ WATCH_EVERY_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: done or stopped; 1: the message says what is wrong; 78: a wrong setting or table of actions."""
+    """0: done or stopped; 1: the message says what is wrong; 77: not let in; 78: a wrong setting or table."""
     chosen = _parser().parse_args(arguments)
     try:
         if chosen.command == "serve":
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command == "watch":
             return _watch(store, chosen.count, chosen.segment)
         return _top(store, chosen.count, chosen.segment)
+    except (AccessRefused, StoreRefused) as error:
+        print(error, file=sys.stderr)
+        return EXIT_REFUSED
     except (StoreUnavailable, InvalidState, show.UnknownCustomer) as error:
         print(error, file=sys.stderr)
         return 1
@@ -72,7 +76,8 @@ def _positive(text: str) -> int:
 
 def _serve(actions_file: Path) -> int:
     logs.configure("scorer", settings.read(settings.LogSettings).log_format)
-    kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
+    kafka_settings = settings.read(settings.KafkaSettings)
+    kafka, security = kafka_settings.kafka_bootstrap_servers, kafka_access.from_settings(kafka_settings)
     store = feature_store.from_settings(settings.read(settings.RedisSettings), timeout_s=ANSWER_TIMEOUT_S)
     model_dir = settings.read(settings.PathSettings).model_dir
     rescore_per_s = settings.read(settings.ScorerSettings).scorer_rescore_per_s
@@ -85,8 +90,8 @@ def _serve(actions_file: Path) -> int:
         with (
             # Batches are too small for threads of a matrix product to be worth their waking.
             threadpool_limits(limits=1),
-            closing(patiently(lambda: Notices(kafka), stop)) as notices,
-            closing(patiently(lambda: RiskTopic(kafka), stop)) as risk_topic,
+            closing(patiently(lambda: Notices(kafka, security=security), stop)) as notices,
+            closing(patiently(lambda: RiskTopic(kafka, security), stop)) as risk_topic,
         ):
             log.info("started", kafka=kafka, model_dir=str(model_dir))
             live_model = LiveModel(model_dir)

@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from churn import state, topics
 from churn.feature_store import Kept, RedisFeatureStore
+from churn.kafka_access import OPEN, KafkaSecurity
 from stream_processor.fold import Fold
 
 SWITCHED_TOGETHER: Final = 1_000
@@ -48,7 +49,9 @@ class Rebuild:
         max_customers: int,
         on_folded: Callable[[int, int], object],
         on_switched: Callable[[int], object],
+        security: KafkaSecurity = OPEN,
     ) -> None:
+        self._security = security
         self._servers = bootstrap_servers.split(",")
         self._live = live
         self._shadow = shadow
@@ -65,9 +68,14 @@ class Rebuild:
         for customer_ids in _in_parts(self._live.shadow_ids()):
             self._live.discard_shadows(customer_ids)
         consumer: Any = KafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **self._security.client_options(),
         )
-        producer: Any = KafkaProducer(bootstrap_servers=self._servers, acks="all", linger_ms=20)
+        producer: Any = KafkaProducer(
+            bootstrap_servers=self._servers, acks="all", linger_ms=20, **self._security.client_options()
+        )
         try:
             consumer.assign(self._partitions)
             self._require_beginning(consumer)

@@ -1,8 +1,17 @@
-"""Who may do what: every user of Redis and Elasticsearch does its work and nothing else."""
+"""Who may do what: every user of Redis and Elasticsearch does its work and nothing else, over encrypted connections.
 
+A wrong password and an expired certificate end a command with 77, an unknown host with 1; a service waits for a host
+that is not there, without a storm of attempts. No password comes into any log.
+"""
+
+import os
 import re
-from collections.abc import Iterator
-from typing import Any
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -11,10 +20,28 @@ from elasticsearch import ApiError, AuthenticationException, Elasticsearch
 from churn.feature_store import CardWrite, RedisFeatureStore, StateWrite, StoreUnavailable, customer_key
 from churn.state import EMPTY, pack
 from es_ingest import templates
+from stack import wait_until
+from stack.kafka_offsets import produced
 
+from ..access_attempts import (
+    BODIES,
+    ELASTICSEARCH_ATTEMPTS,
+    REDIS_ATTEMPTS,
+    SIMULATE,
+    STILL_WAITING,
+    UNREACHABLE,
+    WRONG,
+    Attempt,
+    attempts_of,
+    settings_of,
+)
 from ..secured_servers import PASSWORDS, Secured, secured_servers
 
-ALLOWED, DENIED = True, False
+# How often a service that waits is heard.
+ATTEMPTS_WATCHED = 2
+# Connections with one wrong setting: five seconds of kafka-python's growing pauses, and the question why.
+MOST_OF_KAFKA = 8
+TIMEOUT_S = 60.0
 FORBIDDEN = 403
 STATE = StateWrite("1", 3, 7, pack(EMPTY))
 
@@ -44,69 +71,6 @@ def redis_clients(servers: Secured) -> Iterator[dict[str, redis.Redis]]:
     yield clients
     for client in clients.values():
         client.close()
-
-
-READ = "return redis.call('HGETALL', KEYS[1])"
-REMOVE = "return redis.call('DEL', KEYS[1])"
-REDIS_ATTEMPTS = [
-    ("success", ALLOWED, "HGETALL", "customer:1"),
-    ("success", ALLOWED, "HMGET", "customer:1", "risk", "action"),
-    ("success", ALLOWED, "ZREVRANGE", "risk:ranking", "0", "9", "WITHSCORES"),
-    ("success", ALLOWED, "ZSCORE", "risk:ranking", "1"),
-    ("success", DENIED, "SET", "customer:2", "x"),
-    ("success", DENIED, "HSET", "customer:1", "risk", "0"),
-    ("success", DENIED, "DEL", "customer:1"),
-    ("success", DENIED, "EXPIRE", "customer:1", "1"),
-    ("success", DENIED, "ZADD", "risk:ranking", "1", "2"),
-    ("success", DENIED, "ZRANGESTORE", "risk:own", "risk:ranking", "0", "-1"),
-    ("success", DENIED, "HGETALL", "other:1"),
-    ("success", DENIED, "HGETALL", "rebuild:{customer:1}"),
-    ("success", DENIED, "KEYS", "*"),
-    ("success", DENIED, "SCAN", "0"),
-    ("success", DENIED, "EVAL", READ, "1", "customer:1"),
-    ("success", DENIED, "SUBSCRIBE", "news"),
-    ("scorer", ALLOWED, "HGETALL", "customer:1"),
-    ("scorer", ALLOWED, "ZRANGEBYSCORE", "risk:due", "-inf", "0"),
-    ("scorer", ALLOWED, "SCAN", "0", "MATCH", "customer:*"),
-    ("scorer", DENIED, "HSET", "other:1", "a", "c"),
-    ("scorer", DENIED, "HGETALL", "rebuild:{customer:1}"),
-    ("scorer", DENIED, "DEL", "customer:1"),
-    ("scorer", DENIED, "DEL", "risk:ranking"),
-    ("scorer", DENIED, "EVAL", REMOVE, "1", "customer:1"),
-    ("scorer", DENIED, "SCRIPT", "FLUSH"),
-    ("scorer", DENIED, "KEYS", "*"),
-    ("stream_processor", ALLOWED, "INFO", "server"),
-    ("stream_processor", ALLOWED, "HMGET", "customer:1", "state"),
-    ("stream_processor", DENIED, "ZREVRANGE", "risk:ranking", "0", "9"),
-    ("stream_processor", DENIED, "HSET", "other:1", "a", "c"),
-    ("stream_processor", DENIED, "EVAL", "return redis.call('HSET', 'other:1', 'a', 'c')", "1", "customer:1"),
-    ("stream_processor", DENIED, "DEL", "customer:1"),
-    ("stream_processor", DENIED, "EVAL", REMOVE, "1", "customer:1"),
-    ("stream_processor", DENIED, "SCRIPT", "FLUSH"),
-    ("stream_processor", DENIED, "KEYS", "*"),
-    *(
-        (user, DENIED, *command.split())
-        for user in ("success", "scorer", "stream_processor")
-        for command in (
-            "FLUSHALL",
-            "FLUSHDB",
-            "CONFIG GET *",
-            "CONFIG SET dir /tmp",
-            "ACL LIST",
-            "ACL SETUSER own on",
-            "SHUTDOWN NOSAVE",
-            "LATENCY LATEST",
-            "MONITOR",
-            "CLIENT LIST",
-            "CLIENT KILL TYPE normal",
-            "REPLICAOF nowhere 1",
-            "MODULE LIST",
-            "BGREWRITEAOF",
-            "SAVE",
-            "RENAME customer:1 customer:2",
-        )
-    ),
-]
 
 
 @pytest.mark.parametrize("attempt", REDIS_ATTEMPTS, ids=lambda each: " ".join([each[0], *each[2:5]])[:70])
@@ -203,58 +167,6 @@ def elasticsearch_clients(servers: Secured) -> Iterator[dict[str, Elasticsearch]
         client.close()
 
 
-OURS = ("events-*", "customers", "risk-*", "dead-letters-*", "analytics-*")
-ELASTICSEARCH_ATTEMPTS = [
-    *(("reader", ALLOWED, "GET", f"/{index}/_search") for index in OURS),
-    ("reader", ALLOWED, "GET", "/events-*/_mapping"),
-    ("reader", DENIED, "GET", "/wages/_search"),
-    ("reader", DENIED, "PUT", "/events-2026.01/_doc/2"),
-    ("reader", DENIED, "POST", "/customers/_update/1"),
-    ("reader", DENIED, "DELETE", "/customers/_doc/1"),
-    ("reader", DENIED, "DELETE", "/events-2026.01"),
-    ("reader", DENIED, "PUT", "/_index_template/own"),
-    ("es_ingest", ALLOWED, "PUT", "/events-2026.01/_doc/2"),
-    ("es_ingest", ALLOWED, "GET", "/_cluster/health"),
-    ("es_ingest", ALLOWED, "GET", "/_cat/indices/events-*"),
-    ("es_ingest", ALLOWED, "DELETE", "/risk-2001.01"),
-    ("es_ingest", DENIED, "DELETE", "/wages"),
-    ("es_ingest", DENIED, "PUT", "/wages/_doc/2"),
-    ("es_ingest", DENIED, "GET", "/wages/_search"),
-    ("es_ingest", DENIED, "PUT", "/own"),
-    ("es_ingest", DENIED, "PUT", "/analytics-models/_doc/2"),
-    ("es_ingest", DENIED, "DELETE", "/analytics-models"),
-    ("analytics", ALLOWED, "PUT", "/analytics-models/_doc/2?refresh=true"),
-    ("analytics", ALLOWED, "GET", "/analytics-*/_search"),
-    ("analytics", DENIED, "PUT", "/events-2026.01/_doc/3"),
-    ("analytics", DENIED, "DELETE", "/analytics-models"),
-    ("analytics", DENIED, "PUT", "/_index_template/own"),
-    ("boards", ALLOWED, "GET", "/events-*/_search"),
-    ("boards", DENIED, "PUT", "/events-2026.01/_doc/3"),
-    ("boards", DENIED, "GET", "/wages/_search"),
-    ("ebb-kibana", ALLOWED, "GET", "/_cluster/health"),
-    ("ebb-kibana", DENIED, "GET", "/customers/_search"),
-    ("ebb-kibana", DENIED, "DELETE", "/events-2026.01"),
-    *(
-        (user, DENIED, *request.split())
-        for user in ("reader", "es_ingest", "analytics", "boards", "ebb-kibana")
-        for request in (
-            "PUT /_security/user/own",
-            "PUT /_security/role/own",
-            "PUT /_cluster/settings",
-            "POST /_cluster/reroute",
-            "DELETE /wages",
-        )
-    ),
-]
-BODIES: dict[str, dict[str, Any]] = {
-    "/_index_template/own": {"index_patterns": ["own"]},
-    "/_security/user/own": {"password": "long enough", "roles": ["superuser"]},
-    "/_security/role/own": {"cluster": ["all"]},
-    "/_cluster/settings": {"persistent": {"cluster.max_shards_per_node": 9}},
-    "/customers/_update/1": {"doc": {}},
-}
-
-
 @pytest.mark.parametrize("attempt", ELASTICSEARCH_ATTEMPTS, ids=lambda each: f"{each[0]} {each[2]} {each[3]}")
 def test_a_user_of_elasticsearch_may_do_its_work_and_nothing_else(
     elasticsearch_clients: dict[str, Elasticsearch], attempt: tuple[str, bool, str, str]
@@ -285,3 +197,130 @@ def test_nobody_gets_into_elasticsearch_without_a_user(servers: Secured) -> None
         client = Elasticsearch(servers.elasticsearch_url, basic_auth=user, ca_certs=str(servers.ca_file))
         with client, pytest.raises(AuthenticationException):
             client.search(index="customers")
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+def start(command: list[str], settings: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", *command], env={**os.environ, **settings}, stdout=output, stderr=output
+        )
+
+
+class Ended(NamedTuple):
+    """What became of an attempt; `code` is None where it went on waiting."""
+
+    attempt: Attempt
+    code: int | None
+    said: str
+
+
+class Doors(NamedTuple):
+    """What the servers counted: passwords and handshakes that failed at Redis, and either at Kafka."""
+
+    redis_passwords: int
+    redis_handshakes: int
+    kafka: int
+
+
+def doors(servers: Secured) -> Doors:
+    password = PASSWORDS["REDIS_ADMIN_PASSWORD"]
+    with redis.Redis(port=servers.stack.redis.port, username="admin", password=password) as client:
+        refused = sum(each["count"] for each in client.acl_log() if each["reason"] == "auth")
+    return Doors(
+        refused,
+        servers.redis_expired.log_file.read_text().count("Error accepting a client connection"),
+        servers.stack.kafka.log_file.read_text().count("Failed authentication with "),
+    )
+
+
+@pytest.fixture(scope="module")
+def ended(servers: Secured, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Ended], Doors]:
+    """What became of every attempt, and how much more the servers counted after them."""
+    directory = tmp_path_factory.mktemp("attempts")
+    before = doors(servers)
+
+    def make(attempt: Attempt) -> Ended:
+        log = directory / f"{id(attempt)}.log"
+        process = start(attempt.command, {**settings_of(servers), **attempt.wrong}, log)
+        try:
+            if attempt.ends_with is STILL_WAITING:
+                assert wait_until(lambda: log.read_text().count("waiting") == ATTEMPTS_WATCHED, TIMEOUT_S, poll_s=0.2)
+            else:
+                process.wait(TIMEOUT_S)
+            code = process.poll()
+        finally:
+            process.kill()
+            process.wait()
+        return Ended(attempt, code, log.read_text())
+
+    attempts = attempts_of(servers)
+    with ThreadPoolExecutor(2) as side_by_side:
+        ended = dict(zip(attempts, side_by_side.map(make, attempts.values()), strict=True))
+    after = doors(servers)
+    return ended, Doors(*(now - then for now, then in zip(after, before, strict=True)))
+
+
+def test_what_is_refused_is_said_once_with_its_place_and_what_to_check(ended: tuple[dict[str, Ended], Doors]) -> None:
+    for name, each in ended[0].items():
+        times = ATTEMPTS_WATCHED if each.attempt.ends_with is STILL_WAITING else 1
+        assert each.code == each.attempt.ends_with, f"{name}: {each.said}"
+        assert "Traceback" not in each.said, f"{name}: {each.said}"
+        if each.attempt.ends_with != UNREACHABLE:  # one that has time left says meanwhile for what it waits
+            assert len(re.findall(each.attempt.says, each.said)) == times, f"{name}: {each.said}"
+        assert re.search(each.attempt.says, each.said.splitlines()[-1]), f"{name}: {each.said}"
+
+
+def test_nothing_refused_comes_back_in_a_storm(ended: tuple[dict[str, Ended], Doors]) -> None:
+    """Counted by the servers: a few connections for each attempt, however long it took to give up."""
+    attempts, counted = ended
+    of_kafka = [each for each in attempts.values() if each.attempt.wrong.keys() & {"KAFKA_PASSWORD"}]
+    assert counted.redis_passwords == 1
+    assert counted.redis_handshakes == 2  # one of stream_processor, one of es_ingest
+    assert len(of_kafka) + 1 <= counted.kafka <= MOST_OF_KAFKA * (len(of_kafka) + 1)
+
+
+def test_everything_works_over_encrypted_connections_with_passwords(
+    servers: Secured, ended: tuple[dict[str, Ended], Doors], tmp_path: Path
+) -> None:
+    settings = settings_of(servers)
+    once = [["churn.topics"], SIMULATE]
+    for number, command in enumerate(once):
+        process = start(command, settings, tmp_path / f"once-{number}")
+        assert process.wait(TIMEOUT_S) == 0, (tmp_path / f"once-{number}").read_text()
+    users = {"stream_processor": "stream_processor", "scorer": "scorer", "es_ingest": "success"}
+    commands = {"stream_processor": ["stream_processor"], "scorer": ["scorer", "serve"], "es_ingest": ["es_ingest"]}
+    logs = {name: tmp_path / name for name in commands}
+    services = [start(command, settings_of(servers, users[name]), logs[name]) for name, command in commands.items()]
+    admin, cards, index = redis_as(servers, "admin"), redis_as(servers, "success"), elasticsearch_as(servers, "reader")
+    admin.flushall()
+
+    def is_done() -> bool:
+        # Not those of the attempts above.
+        found = index.count(index="events-*", query={"exists": {"field": "event_id"}})["count"]
+        has_card = [bool(cards.hget(key, "status")) for key in admin.scan_iter("customer:*")]
+        return found == produced(servers.stack.kafka.address, "events") > 0 and bool(has_card) and all(has_card)
+
+    try:
+        with admin, cards, index:
+            assert wait_until(is_done, TIMEOUT_S, poll_s=0.5), {name: log.read_text() for name, log in logs.items()}
+    finally:
+        for service in services:
+            service.kill()
+            service.wait()
+    said = "".join(log.read_text() for log in [*logs.values(), *tmp_path.glob("once-*")])
+    assert_no_password_in(said)
+
+
+def assert_no_password_in(said: str) -> None:
+    assert not [name for name, password in {**PASSWORDS, "WRONG": WRONG}.items() if password in said]
+
+
+def test_no_password_comes_into_a_log(servers: Secured, ended: tuple[dict[str, Ended], Doors]) -> None:
+    for each in ended[0].values():
+        assert_no_password_in(each.said)
+    logs = [service.log_file for service in servers.stack.services] + [servers.redis_expired.log_file]
+    for log in logs:
+        assert_no_password_in(log.read_text(errors="replace"))
