@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup env compose-trial demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer docs lock
+.PHONY: help setup env compose-trial demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer soak chaos docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -57,7 +57,7 @@ test: check ## everything: the checks, then the tests against real servers
 compose-trial: $(READY) ## bring up, kill and restart everything in docker compose (root on the engine's machine; 10 minutes)
 	$(RUN) tests.compose.trial
 
-bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer ## every benchmark
+bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
@@ -80,8 +80,17 @@ $(PEERS)/.ready: benchmarks/requirements.lock $(READY)
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+bench-ingest: $(READY) ## es_ingest beside the client's own parallel_bulk (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.ingest $(if $(WRITE),--write) $(ARGS)
+
 bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB
 	$(RUN) benchmarks.producer
+
+soak: $(READY) ## an hour at 1,000 events/s: memory and freshness of every process (MINUTES=60 RATE=1000 WRITE=1, ARGS=...)
+	$(RUN) benchmarks.soak --minutes $(or $(MINUTES),60) --rate $(or $(RATE),1000) $(if $(WRITE),--write) $(ARGS)
+
+chaos: $(READY) ## 15 minutes with a random kill -9 every 20 s (MINUTES=15 RATE=1000 WRITE=1, ARGS=...)
+	$(RUN) tests.chaos.pipeline --minutes $(or $(MINUTES),15) --rate $(or $(RATE),1000) $(if $(WRITE),--write) $(ARGS)
 
 docs: $(READY) ## write the generated pages below docs/
 	$(RUN) docs.generate

@@ -108,7 +108,7 @@ class StreamProcessorSettings(BaseSettings):
         10.0, ge=0, description="Seconds between a write to Redis and its commit; more than Redis can lose in a crash."
     )
     stream_flush_interval_s: float = Field(
-        0.05, gt=0, description="Seconds between two writes to Redis; ten times that while the worker is behind."
+        0.02, gt=0, description="Seconds between two writes to Redis; ten times that while the worker is behind."
     )
     stream_session_timeout_s: float = Field(
         10.0, ge=1, description="Seconds without a sign of life after which a worker's partitions go to another."
@@ -119,7 +119,9 @@ class StreamProcessorSettings(BaseSettings):
         le=1,
         description="Share of unreadable events in a minute (100 of them at least) that stops the worker; 1: never.",
     )
-    stream_max_customers: int = Field(200_000, ge=1, description="Customers whose state is kept in memory.")
+    stream_max_customers: int = Field(
+        200_000, ge=1, description="Customers whose state is kept in memory, about 1 KB each."
+    )
     stream_web_bind: str = Field("127.0.0.1", description="Address of the pages /healthz and /metrics.")
     stream_web_port: int = Field(6066, ge=1, le=65535, description="Their port.")
 
@@ -131,6 +133,24 @@ class ScorerSettings(BaseSettings):
     scorer_rescore_per_s: float = Field(
         1_000.0, gt=0, description="Customers a second, at most, while a new model scores everybody again."
     )
+    scorer_web_bind: str = Field("127.0.0.1", description="Address of the scorer's pages /healthz and /metrics.")
+    scorer_web_port: int = Field(6067, ge=0, le=65535, description="Their port; 0: a free one, which the log names.")
+
+
+class IngestSettings(BaseSettings):
+    """How es_ingest works."""
+
+    model_config = _FROZEN
+    ingest_web_bind: str = Field("127.0.0.1", description="Address of es_ingest's pages /healthz and /metrics.")
+    ingest_web_port: int = Field(6068, ge=0, le=65535, description="Their port; 0: a free one, which the log names.")
+
+
+class ProducerSettings(BaseSettings):
+    """How a live producer works."""
+
+    model_config = _FROZEN
+    producer_web_bind: str = Field("127.0.0.1", description="Address of a live producer's /healthz and /metrics.")
+    producer_web_port: int = Field(0, ge=0, le=65535, description="Their port; 0: a free one, which the log names.")
 
 
 ALL: tuple[type[BaseSettings], ...] = (
@@ -142,6 +162,8 @@ ALL: tuple[type[BaseSettings], ...] = (
     LogSettings,
     StreamProcessorSettings,
     ScorerSettings,
+    IngestSettings,
+    ProducerSettings,
 )
 
 S = TypeVar("S", bound=BaseSettings)

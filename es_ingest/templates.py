@@ -13,6 +13,7 @@ from elastic_transport import TlsError, TransportError
 from elasticsearch import ApiError, AuthenticationException, AuthorizationException, BadRequestError, Elasticsearch
 from pydantic import AwareDatetime
 
+from churn import analysis_tables
 from churn.dead_letters import DeadLetter
 from churn.events import EventSchema
 from churn.features import FEATURES
@@ -23,8 +24,8 @@ Properties = dict[str, dict[str, Any]]
 EVENTS: Final = "events"
 CUSTOMERS: Final = "customers"
 RISK: Final = "risk"
+PIPELINE: Final = "pipeline"
 DEAD_LETTERS: Final = "dead-letters"
-MODELS: Final = "analytics-models"
 
 MAX_FIELDS: Final = 500
 REFRESH_INTERVAL: Final = "5s"
@@ -60,6 +61,17 @@ _BY_UNIT: Final = {
 }
 
 
+_BY_KIND: Final[dict[analysis_tables.Kind, dict[str, Any]]] = {
+    "time": _DATE,
+    "keyword": _KEYWORD,
+    "count": _LONG,
+    "money": _DOUBLE,
+    "number": _DOUBLE,
+    "flag": _FLAG,
+    "text": _UNBOUNDED,
+}
+
+
 class Template(NamedTuple):
     """One index template: the indices whose names match `pattern` have exactly these fields."""
 
@@ -92,7 +104,7 @@ def _field_of(annotation: Any) -> dict[str, Any]:
 
 def _event_properties() -> Properties:
     of_schema = {name: _field_of(field.annotation) for name, field in EventSchema.model_fields.items()}
-    return {"@timestamp": _DATE, "ingested_at": _DATE, **of_schema, "revenue": _DOUBLE}
+    return {"@timestamp": _DATE, "ingested_at": _DATE, **of_schema, "revenue": _DOUBLE, "delay_s": _DOUBLE}
 
 
 def _card_properties() -> Properties:
@@ -120,10 +132,18 @@ def _card_properties() -> Properties:
         "top_driver": _KEYWORD,
         "top_reason": _KEYWORD,
         "money_at_stake": _DOUBLE,
+        "predicted_value": _DOUBLE,
         "model_version": _KEYWORD,
         "feature_version": _KEYWORD,
     }
     return said | {feature.name: _BY_UNIT[feature.unit] for feature in FEATURES}
+
+
+def _health_properties() -> Properties:
+    words = dict.fromkeys(("part", "worker", "kind"), _KEYWORD)
+    counts = dict.fromkeys(("documents", "refused", "lag"), _LONG)
+    numbers = dict.fromkeys(("interval_s", "documents_per_s", "freshness_p50_s", "freshness_p99_s"), _DOUBLE)
+    return {"@timestamp": _DATE, **words, **counts, **numbers}
 
 
 def _letter_properties() -> Properties:
@@ -132,20 +152,17 @@ def _letter_properties() -> Properties:
     return {"@timestamp": _DATE, **of_struct, **special}
 
 
-def _model_properties() -> Properties:
-    said: Properties = {"@timestamp": _DATE, "model_version": _KEYWORD, "model": _KEYWORD, "customers": _LONG}
-    outcome: Properties = {"is_champion": _FLAG, "went_live": _FLAG, "reasons": _UNBOUNDED}
-    numbers = ("base_rate", "roc_auc", "pr_auc", "lift_at_10", "brier", "brier_skill", "ece")
-    bounds = [f"{name}_{end}" for name in ("roc_auc", "pr_auc", "lift_at_10", "brier") for end in ("low", "high")]
-    return said | outcome | dict.fromkeys((*numbers, *bounds), _DOUBLE)
+def _table_properties(table: analysis_tables.Table) -> Properties:
+    return {"@timestamp": _DATE, **{column.name: _BY_KIND[column.kind] for column in table.columns}}
 
 
 ALL: Final = (
     Template(f"ebb-{EVENTS}", f"{EVENTS}-*", _event_properties()),
     Template(f"ebb-{CUSTOMERS}", CUSTOMERS, _card_properties()),
     Template(f"ebb-{RISK}", f"{RISK}-*", _card_properties()),
+    Template(f"ebb-{PIPELINE}", f"{PIPELINE}-*", _health_properties()),
     Template(f"ebb-{DEAD_LETTERS}", f"{DEAD_LETTERS}-*", _letter_properties()),
-    Template(f"ebb-{MODELS}", MODELS, _model_properties()),
+    *(Template(f"ebb-{table.index}", table.index, _table_properties(table)) for table in analysis_tables.ALL),
 )
 
 

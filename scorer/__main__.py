@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.live import Live
 from threadpoolctl import threadpool_limits
 
-from churn import feature_store, kafka_access, logs, settings
+from churn import feature_store, kafka_access, logs, pages, settings
+from churn.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
 from churn.feature_store import FeatureStore, StoreRefused, StoreUnavailable
 from churn.refusal import EXIT_REFUSED, AccessRefused
 from churn.state import InvalidState
 from scorer import show
-from scorer.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
 from scorer.kafka_topics import ANSWER_TIMEOUT_S, Notices, RiskTopic
 from scorer.live_model import LiveModel
 from scorer.scoring import Scoring
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AccessRefused, StoreRefused) as error:
         print(error, file=sys.stderr)
         return EXIT_REFUSED
-    except (StoreUnavailable, InvalidState, show.UnknownCustomer) as error:
+    except (StoreUnavailable, InvalidState, show.UnknownCustomer, pages.PageUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
     except InvalidActions as error:
@@ -80,7 +80,7 @@ def _serve(actions_file: Path) -> int:
     kafka, security = kafka_settings.kafka_bootstrap_servers, kafka_access.from_settings(kafka_settings)
     store = feature_store.from_settings(settings.read(settings.RedisSettings), timeout_s=ANSWER_TIMEOUT_S)
     model_dir = settings.read(settings.PathSettings).model_dir
-    rescore_per_s = settings.read(settings.ScorerSettings).scorer_rescore_per_s
+    own = settings.read(settings.ScorerSettings)
     actions = read_actions(actions_file)
     log = logs.get_logger(__name__)
     stop = Flag()
@@ -93,10 +93,13 @@ def _serve(actions_file: Path) -> int:
             closing(patiently(lambda: Notices(kafka, security=security), stop)) as notices,
             closing(patiently(lambda: RiskTopic(kafka, security), stop)) as risk_topic,
         ):
-            log.info("started", kafka=kafka, model_dir=str(model_dir))
             live_model = LiveModel(model_dir)
             scoring = Scoring(store, risk_topic, live_model, actions, _now)
-            Service(store, notices, scoring, live_model, _now, rescore_per_s).run(stop)
+            service = Service(store, notices, scoring, live_model, _now, own.scorer_rescore_per_s)
+            registry, progress = service.metrics.registry, service.progress
+            with pages.shown(own.scorer_web_bind, own.scorer_web_port, registry, progress) as port:
+                log.info("started", kafka=kafka, model_dir=str(model_dir), pages=f"{own.scorer_web_bind}:{port}")
+                service.run(stop)
     except Stopped:
         pass
     log.info("stopped")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from churn.actions import Actions
 from churn.feature_store import Customer, FeatureStore
 from churn.risk_card import RiskCard
 from churn.state import InvalidState
-from scorer.actions import Actions
 from scorer.card import Known, Scored, score_customers, told
 from scorer.live_model import LiveModel
 
@@ -97,5 +97,5 @@ class Scoring:
                 found |= self._store.read_customers([customer_id])
             except InvalidState as error:
                 self.counts["invalid_state"] += 1
-                self.invalid = str(error)
+                self.invalid = f"customer {customer_id}: {error}"
         return found

@@ -89,7 +89,7 @@ REDIS_ATTEMPTS = [
 
 # --- Elasticsearch: user, whether allowed, request --------------------------------------------------------------------
 
-OURS = ("events-*", "customers", "risk-*", "dead-letters-*", "analytics-*")
+OURS = ("events-*", "customers", "risk-*", "dead-letters-*", "pipeline-*", "analytics-*")
 ELASTICSEARCH_ATTEMPTS = [
     *(("reader", ALLOWED, "GET", f"/{index}/_search") for index in OURS),
     ("reader", ALLOWED, "GET", "/events-*/_mapping"),
