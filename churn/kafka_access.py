@@ -1,6 +1,6 @@
 """How a client proves to Kafka who it is, and why it was not let in, which kafka-python keeps to itself.
 
-Kafka is asked for its certificate and by SASL/SCRAM for the password; what is not set in the environment is not used.
+Certificates are always checked, and passwords go by SASL/SCRAM; what is not set in the environment is not used.
 """
 
 import socket

@@ -125,6 +125,7 @@ def _reason(error: dict[str, Any]) -> str:
     return text[:1000]
 
 
-def _short(error: Exception) -> str:
-    causes = error.errors if isinstance(error, TransportError) else ()
-    return f"{type(error).__name__}: {causes[-1] if causes else error}"[:500]
+def _short(error: ApiError | TransportError) -> str:
+    # A `TransportError` without an attempt before it tells no reason as text.
+    said = error.message if isinstance(error, TransportError) else error
+    return f"{type(error).__name__}: {said}"[:500]

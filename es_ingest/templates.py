@@ -208,7 +208,7 @@ def put(client: Elasticsearch, replicas: int) -> list[str]:
         except (AuthenticationException, AuthorizationException, TlsError) as error:
             raise IndexRefused(_refusal(client, error)) from error
         except (ApiError, TransportError) as error:
-            raise IndexUnavailable(f"Elasticsearch at {_url(client)} (ELASTICSEARCH_URL): {error}") from error
+            raise IndexUnavailable(f"Elasticsearch at {_url(client)} (ELASTICSEARCH_URL): {_said(error)}") from error
     return [template.name for template in ALL]
 
 
@@ -219,7 +219,12 @@ def _refusal(client: Elasticsearch, error: ApiError | TransportError) -> str:
         check = "ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD"
     else:
         check = "the roles of ELASTICSEARCH_USERNAME"
-    return f"Elasticsearch at {_url(client)} (ELASTICSEARCH_URL): {error}; check {check}"
+    return f"Elasticsearch at {_url(client)} (ELASTICSEARCH_URL): {_said(error)}; check {check}"
+
+
+def _said(error: ApiError | TransportError) -> str:
+    """With its reason: a `TransportError` without an attempt before it tells none as text."""
+    return str(error.message) if isinstance(error, TransportError) else str(error)
 
 
 def _url(client: Elasticsearch) -> str:
