@@ -46,13 +46,7 @@ def documents(trained: Trained, verdict: Verdict) -> Iterator[dict[str, Any]]:
 
 def write(trained: Trained, verdict: Verdict, settings: ElasticsearchSettings) -> int:
     """Index the documents; how many there were. Raises `NotIndexed`."""
-    password = settings.elasticsearch_password
-    user = settings.elasticsearch_username
-    client = Elasticsearch(
-        settings.elasticsearch_url,
-        basic_auth=(user, password.get_secret_value()) if user and password else None,
-        request_timeout=TIMEOUT_S,
-    )
+    client = Elasticsearch(**settings.connection(), request_timeout=TIMEOUT_S)
     try:
         written, _ = bulk(client, documents(trained, verdict), refresh=True)
     except (ApiError, TransportError, BulkIndexError) as error:
