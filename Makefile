@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer soak chaos docs lock
+.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-stream-small bench-freshness bench-memory bench-ingest bench-producer soak chaos docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,7 +51,7 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 test: check ## everything: the checks, then the tests against real servers
 	$(TEST) tests/end_to_end tests/chaos tests/integration
 
-bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer ## every benchmark
+bench: bench-fold bench-scorer bench-stream bench-stream-small bench-freshness bench-memory bench-ingest bench-producer ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
@@ -61,6 +61,9 @@ bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of ca
 
 bench-stream: $(READY) $(PEERS)/.ready ## the stream processor beside its peers (WRITE=1: into docs/, ARGS=...)
 	$(RUN) benchmarks.stream $(if $(WRITE),--write) $(ARGS)
+
+bench-stream-small: $(READY) $(PEERS)/.ready ## the same with a fold of three numbers (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.stream.small_fold benchmarks.stream $(if $(WRITE),--write) $(ARGS)
 
 bench-freshness: $(READY) ## from produced to visible in Redis at 2,000 events/s (WRITE=1, ARGS=...)
 	$(RUN) benchmarks.freshness $(if $(WRITE),--write) $(ARGS)

@@ -22,6 +22,7 @@ from benchmarks import pages
 from benchmarks.fold import fold_all
 from churn import model as models
 from churn import topics
+from churn.actions import ACTIONS_FILE, read_actions
 from churn.feature_store import RedisFeatureStore, StateWrite
 from churn.features import MODEL_FEATURES, FeatureRow, Look, feature_row
 from churn.model import About, Population, RiskModel, rows_to_matrix, score_matrix
@@ -29,7 +30,6 @@ from churn.risk_card import DRIVERS_SHOWN, encode
 from churn.segments import cut_points
 from churn.state import STATE_VERSION, State, pack, unpack
 from producer.simulator import Plan, Simulation
-from scorer.actions import ACTIONS_FILE, read_actions
 from scorer.card import Known, score_customers
 from scorer.drivers import driver, heaviest
 from scorer.kafka_topics import RiskTopic

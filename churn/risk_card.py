@@ -136,7 +136,7 @@ FIELDS: Final[dict[str, str]] = {
     "tier": "VIP, Loyal, Regular, At Risk or Low Value; empty without an order.",
     "lifecycle": "The group for actions: `new` (first order at most 30 days ago), `high-ltv` (among the 5 % with the "
     "highest predicted value), `at-risk` (band high), `loyal` (F of 4 or more) or `other`; empty without an order.",
-    "action": "What to do about them, by segment and band: the table scorer/actions.csv.",
+    "action": "What to do about them, by segment and band: the table churn/actions.csv.",
     "days_late": "Days since `next_order_at`; 0 while it is not due.",
     "model_version": "The model that gave the risk.",
     "feature_version": "The fold and the features that the model looked at.",

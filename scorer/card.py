@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
+from churn.actions import Actions
 from churn.customer_value import LOOKS_AT, predict_value
 from churn.events import Event, epoch_ms
 from churn.feature_store import CardWrite
@@ -28,7 +29,6 @@ from churn.segments import UNKNOWN, rfm, segment, tier
 from churn.segments import lifecycle as lifecycle_of
 from churn.state import State
 from scorer import trend
-from scorer.actions import Actions
 from scorer.bands import DWELL, is_held, settled_band
 from scorer.drivers import changes, driver, heaviest
 

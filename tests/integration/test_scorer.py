@@ -16,12 +16,12 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from churn import model as models
 from churn import topics
+from churn.actions import ACTIONS_FILE, read_actions
 from churn.feature_store import DUE, CardWrite, Customer, RedisFeatureStore, StateWrite, customer_key
 from churn.features import feature_row
 from churn.risk_card import Status
 from churn.state import pack
 from scorer.__main__ import main
-from scorer.actions import ACTIONS_FILE, read_actions
 from scorer.kafka_topics import Notices, RiskTopic
 from scorer.live_model import LiveModel
 from scorer.scoring import Scoring

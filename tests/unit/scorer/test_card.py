@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from churn import risk_card
+from churn.actions import Actions
 from churn.customer_value import LOOKS_AT, ValueModel, predict_value
 from churn.events import Event, epoch_ms
 from churn.features import MAX_RECENT, MODEL_FEATURES, FeatureRow, feature_row, replay, update
@@ -17,7 +18,6 @@ from churn.model import RiskModel, band, rows_to_matrix, score
 from churn.purchase_process import Process, Spend
 from churn.risk_card import FEATURES_SHOWN, FIELDS, RiskCard, Status, readable
 from churn.state import State
-from scorer.actions import Actions
 from scorer.bands import DWELL
 from scorer.card import Known, Scored, build_cards, score_customers, told
 
