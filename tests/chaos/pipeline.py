@@ -110,8 +110,6 @@ class Ordeal:
         self.chance = random.Random(SEED)
         self.kills: Counter[str] = Counter()
         self._servers = pipeline.servers
-        for server in self._servers.services:
-            server.start_timeout_s = PATIENCE_S  # the others go on working while it starts
         self.producer = LiveProducer(pipeline.servers.directory, pipeline.variables, rehearsal.simulated, rate)
         self._workers: list[Worker] = [self.producer, *(pipeline.worker(kind) for kind in WORKERS)]
         self._client = redis.Redis.from_url(pipeline.servers.redis.url)
