@@ -53,6 +53,23 @@ class PathSettings(BaseSettings):
     history_dir: Path = Field(Path(".ebb/history"), description="Events as Parquet, partitioned by date.")
 
 
+class ForgetSettings(BaseSettings):
+    """Whom to forget."""
+
+    model_config = _FROZEN
+    forget_key: SecretStr | None = Field(
+        None, min_length=16, description="Secret by which forgotten customers are told; needed once one is forgotten."
+    )
+    forgotten_file: Path = Field(
+        Path(".ebb/forgotten.json"), description="The list of forgotten customers, by keyed hash, for batch jobs."
+    )
+
+    @property
+    def key(self) -> bytes:
+        """The secret as bytes, empty where there is none."""
+        return self.forget_key.get_secret_value().encode() if self.forget_key else b""
+
+
 class LogSettings(BaseSettings):
     """How to log."""
 
@@ -123,6 +140,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     ElasticsearchSettings,
     ShopSettings,
     PathSettings,
+    ForgetSettings,
     LogSettings,
     StreamProcessorSettings,
     ScorerSettings,

@@ -7,7 +7,7 @@ everywhere. That number never grows: a key would move to another partition and i
 import time
 from typing import Final, NamedTuple
 
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from churn import logs, settings
@@ -19,6 +19,7 @@ EVENTS: Final = "events"
 FEATURES: Final = "features"
 RISK: Final = "risk"
 DEAD_LETTERS: Final = "dead-letters"
+FORGOTTEN: Final = "forgotten"
 
 
 class TopicSpec(NamedTuple):
@@ -43,7 +44,9 @@ ALL: Final = (
     ),
     TopicSpec(FEATURES, True, {"cleanup.policy": "compact"}),
     TopicSpec(RISK, True, {"cleanup.policy": "compact"}),
-    TopicSpec(DEAD_LETTERS, False, {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}),
+    # Each letter has an id of its own for a key: compacted, so that a letter of a forgotten customer can be removed.
+    TopicSpec(DEAD_LETTERS, True, {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES)}),
+    TopicSpec(FORGOTTEN, True, {"cleanup.policy": "compact"}),
 )
 
 
@@ -63,6 +66,8 @@ class WrongPartitions(RuntimeError):
 
 def create(bootstrap_servers: str, replication_factor: int = 1, timeout_s: float = 30.0) -> list[str]:
     """Create the topics that are missing and wait until all can be used; returns the names of the new ones.
+
+    One that was not compacted is so from now on; nothing else of a topic that is there is changed.
 
     Raises `WrongPartitions` for one that exists with another number of partitions, `TopicMissing` after the time-out.
     """
@@ -104,6 +109,9 @@ def _create_one(admin: KafkaAdminClient, spec: TopicSpec, replication_factor: in
     try:
         admin.create_topics([NewTopic(spec.name, PARTITIONS, replication_factor, topic_configs=spec.config)])
     except TopicAlreadyExistsError:
+        if spec.is_compacted:  # it may be from before it was
+            compacted = {"cleanup.policy": spec.config["cleanup.policy"]}
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, compacted)])
         return False
     return True
 

@@ -16,7 +16,8 @@ from elasticsearch import Elasticsearch
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
-from churn import logs, pages, settings, topics
+from churn import forgotten_topic, logs, pages, settings, topics
+from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
 from es_ingest import indexer, retention, service, templates
 from es_ingest.health import Health
 from es_ingest.refusals import RefusalSender
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         topics.WrongPartitions,
         service.DeliveryFailed,
         pages.PageUnavailable,
+        ForgetKeyMissing,
+        ForgetKeyWrong,
         KafkaError,
     ) as error:
         log.error("cannot go on", reason=f"{type(error).__name__}: {error}")
@@ -166,6 +169,7 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         currency=shop.shop_currency,
         clock=_now,
         summary_interval_s=SUMMARY_INTERVAL_S,
+        forgotten=forgotten_topic.follow(bootstrap_servers, settings.read(settings.ForgetSettings).key),
     )
     own = settings.read(settings.IngestSettings)
     with pages.shown(own.ingest_web_bind, own.ingest_web_port, serving.metrics.registry, serving.progress) as port:

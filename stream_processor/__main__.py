@@ -11,8 +11,9 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from churn import feature_store, logs, settings, topics
+from churn import feature_store, forgotten_topic, logs, settings, topics
 from churn.feature_store import RedisFeatureStore, StoreUnavailable
+from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
 from churn.topics import TopicMissing, WrongPartitions
 from stream_processor.app import EXIT_WRONG_TOPIC, create_app
 from stream_processor.rebuild import Rebuild, TopicTrimmed
@@ -21,7 +22,7 @@ WAIT_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: stopped or done; 1: the message says why; 65: too much unreadable; 70: start me again; 78: wrong topic."""
+    """0: stopped or done; 1: the message says why; 65: too much unreadable; 70: start again; 78: a wrong setting."""
     parser = argparse.ArgumentParser(prog="python -m stream_processor", description="Events to features in Redis.")
     parser.add_argument(
         "command",
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure("stream_processor", settings.read(settings.LogSettings).log_format)
     try:
         return _rebuild() if chosen.command == "rebuild" else _serve()
-    except WrongPartitions as error:
+    except (WrongPartitions, ForgetKeyMissing, ForgetKeyWrong) as error:
         print(error, file=sys.stderr)
         return EXIT_WRONG_TOPIC
     except (TopicTrimmed, TopicMissing, StoreUnavailable, KafkaError) as error:
@@ -57,6 +58,7 @@ def _serve() -> int:
         currency=shop.shop_currency,
         store=store,
         redis_run_id=redis_run_id,
+        forgotten=forgotten_topic.follow(kafka.kafka_bootstrap_servers, settings.read(settings.ForgetSettings).key),
     )
     faust.Worker(
         app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False
@@ -85,6 +87,7 @@ def _rebuild() -> int:
     redis = settings.read(settings.RedisSettings)
     kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
     topics.check(kafka)
+    forgotten = forgotten_topic.follow(kafka, settings.read(settings.ForgetSettings).key)
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description:<20}"), *columns, console=console) as progress:
@@ -99,6 +102,7 @@ def _rebuild() -> int:
             max_customers=settings.read(settings.StreamProcessorSettings).stream_max_customers,
             on_folded=lambda done, total: progress.update(folding, completed=done, total=total),
             on_switched=lambda customers: progress.advance(switching, customers),
+            forgotten=forgotten,
         ).run()
     print(
         f"{rebuilt.customers:,} customers rebuilt from {rebuilt.events:,} events; {rebuilt.refused:,} messages were no "
