@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from churn import history, offline, settings
+from churn import evaluate, history, offline, settings
 from churn.history import HistoryMissing
 from churn.model import HORIZON_DAYS, ModelError, live_version, lives, load, roll_back
 from churn.offline import SparkMissing
 from training import arguments as command_line
-from training import dataset, evaluate, index, keep, monitor, report, score, split, train
+from training import dataset, index, keep, monitor, report, score, split, train
 from training.choose import RECIPES_TRIED
 from training.dataset import HistoryHasHole, Samples
 from training.fit import TooFewOutcomes, fit

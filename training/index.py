@@ -7,8 +7,8 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import BulkIndexError, bulk
 
+from churn.evaluate import COMPARED
 from churn.settings import ElasticsearchSettings
-from training.evaluate import COMPARED
 from training.gate import Verdict
 from training.train import Trained
 

@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from churn import drift, evaluate
+from churn.drift import Drift, Outcome
 from churn.model import RiskModel, score_matrix
-from training import dataset, drift, evaluate
-from training.drift import Drift, Outcome
+from training import dataset
 from training.split import HORIZON
 from training.train import InsufficientData
 

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from churn import drift, evaluate
 from churn.features import MODEL_FEATURES, hash_id
 from churn.model import HORIZON_DAYS, About, Floats, Population, RiskModel
 from churn.row import ENGAGEMENT_CUTS, VALUE_CUTS
 from churn.segments import CutPoints, cut_points
 from churn.state import STATE_VERSION
-from training import dataset, drift, evaluate, purchase_process, split
+from training import dataset, purchase_process, split
 from training.choose import EXPLAINABLE, FAMILIES, RECENCY, Choice, choose
 from training.dataset import Dataset, Samples
 from training.fit import Fitted, fit, require_both_outcomes
