@@ -13,6 +13,7 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch
 from pydantic import AwareDatetime
 
+from churn import analysis_tables
 from churn.dead_letters import DeadLetter
 from churn.events import EventSchema
 from churn.features import FEATURES
@@ -23,7 +24,6 @@ EVENTS: Final = "events"
 CUSTOMERS: Final = "customers"
 RISK: Final = "risk"
 DEAD_LETTERS: Final = "dead-letters"
-MODELS: Final = "analytics-models"
 
 MAX_FIELDS: Final = 500
 REFRESH_INTERVAL: Final = "5s"
@@ -56,6 +56,17 @@ _BY_UNIT: Final = {
     "time": _DATE,
     "flag": _LONG,
     "text": _KEYWORD,
+}
+
+
+_BY_KIND: Final[dict[analysis_tables.Kind, dict[str, Any]]] = {
+    "time": _DATE,
+    "keyword": _KEYWORD,
+    "count": _LONG,
+    "money": _DOUBLE,
+    "number": _DOUBLE,
+    "flag": _FLAG,
+    "text": _UNBOUNDED,
 }
 
 
@@ -127,12 +138,8 @@ def _letter_properties() -> Properties:
     return {"@timestamp": _DATE, **of_struct, **special}
 
 
-def _model_properties() -> Properties:
-    said: Properties = {"@timestamp": _DATE, "model_version": _KEYWORD, "model": _KEYWORD, "customers": _LONG}
-    outcome: Properties = {"is_champion": _FLAG, "went_live": _FLAG, "reasons": _UNBOUNDED}
-    numbers = ("base_rate", "roc_auc", "pr_auc", "lift_at_10", "brier", "brier_skill", "ece")
-    bounds = [f"{name}_{end}" for name in ("roc_auc", "pr_auc", "lift_at_10", "brier") for end in ("low", "high")]
-    return said | outcome | dict.fromkeys((*numbers, *bounds), _DOUBLE)
+def _table_properties(table: analysis_tables.Table) -> Properties:
+    return {"@timestamp": _DATE, **{column.name: _BY_KIND[column.kind] for column in table.columns}}
 
 
 ALL: Final = (
@@ -140,7 +147,7 @@ ALL: Final = (
     Template(f"ebb-{CUSTOMERS}", CUSTOMERS, _card_properties()),
     Template(f"ebb-{RISK}", f"{RISK}-*", _card_properties()),
     Template(f"ebb-{DEAD_LETTERS}", f"{DEAD_LETTERS}-*", _letter_properties()),
-    Template(f"ebb-{MODELS}", MODELS, _model_properties()),
+    *(Template(f"ebb-{table.index}", table.index, _table_properties(table)) for table in analysis_tables.ALL),
 )
 
 

@@ -1,0 +1,383 @@
+"""The tables of the analyses, each declared once: Parquet, Elasticsearch (`analytics-<name>`) and boards read this.
+
+Every row has an `@timestamp`, the time that the row is about, so that a time picker works on every table. Rows are
+named by their key, so that the same analysis again gives the same documents.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from xxhash import xxh3_128_hexdigest
+
+Kind = Literal["time", "keyword", "count", "money", "number", "flag", "text"]
+AT: Final = "@timestamp"
+
+
+class Column(NamedTuple):
+    """One column; money in major units, shares from 0 to 1, durations in the unit of the name."""
+
+    name: str
+    kind: Kind
+    meaning: str
+
+
+class Table(NamedTuple):
+    """Rows of one analysis. `columns` are those beside `@timestamp`, whose meaning is `at`.
+
+    `key` names the columns that name a row; what stands in them is never missing. A table of one analysis is replaced
+    whole; with `part_by` only the rows that share those columns' values with a written one are (a model's, a day's).
+    """
+
+    name: str
+    what: str
+    at: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    part_by: tuple[str, ...] = ()
+
+    @property
+    def index(self) -> str:
+        """The index of Elasticsearch."""
+        return f"analytics-{self.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns, `@timestamp` first."""
+        return (AT, *(column.name for column in self.columns))
+
+
+class RowDoesNotFit(ValueError):
+    """A row has a column that its table does not declare, or lacks one of its key."""
+
+
+def row_id(table: Table, row: Mapping[str, Any]) -> str:
+    """The id of a row: a hash of its key, the same on every run. Raises `RowDoesNotFit`."""
+    unknown = row.keys() - set(table.names)
+    missing = [name for name in table.key if row.get(name) is None]
+    if unknown or missing:
+        said = f"unknown columns {sorted(unknown)}" if unknown else f"nothing in {missing}"
+        raise RowDoesNotFit(f"{table.index}: {said} in {dict(row)}")
+    return xxh3_128_hexdigest(json.dumps([str(row[name]) for name in table.key], ensure_ascii=False))
+
+
+def _keywords(**meanings: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "keyword", meaning) for name, meaning in meanings.items())
+
+
+def _counts(**meanings: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "count", meaning) for name, meaning in meanings.items())
+
+
+def _money(**meanings: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "money", meaning) for name, meaning in meanings.items())
+
+
+def _numbers(**meanings: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "number", meaning) for name, meaning in meanings.items())
+
+
+def _flags(**meanings: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "flag", meaning) for name, meaning in meanings.items())
+
+
+def _times(**meanings: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "time", meaning) for name, meaning in meanings.items())
+
+
+def _texts(**meanings: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "text", meaning) for name, meaning in meanings.items())
+
+
+_DAY: Final = "The day (UTC)."
+_MONTH: Final = "The first day of the month (UTC)."
+_AS_OF: Final = "The moment that the analysis is about."
+_UNKNOWN: Final = "`unknown` where none was given"
+
+_JOURNEY_STEPS: Final = _counts(
+    viewed="Journeys (a customer and a product) with a view.",
+    carted="Of these, put into the cart after the view, within 30 days of it.",
+    purchased="Of those in the cart, bought after it, within 30 days of the view.",
+    purchased_without_cart="Of those viewed, bought within 30 days with no cart in between.",
+    purchased_without_view="Journeys bought with no view seen before, on the day of the purchase; none of the viewed.",
+)
+
+FUNNEL_DAILY: Final = Table(
+    "funnel-daily",
+    "From view to purchase; unit: journey, a customer and a product, on the day of its first view.",
+    _DAY,
+    (
+        *_keywords(
+            category=f"Category of the product, {_UNKNOWN}.",
+            country=f"Country of the customer, {_UNKNOWN}.",
+            channel=f"Channel of the first view, {_UNKNOWN}.",
+        ),
+        *_JOURNEY_STEPS,
+        *_numbers(
+            view_to_cart_s_sum="Seconds from view to cart, summed over `carted`.",
+            cart_to_purchase_s_sum="Seconds from cart to purchase, summed over `purchased`.",
+        ),
+        *_flags(is_mature="Whether the 30 days after the day are over."),
+    ),
+    (AT, "category", "country", "channel"),
+)
+FUNNEL_PRODUCTS: Final = Table(
+    "funnel-products",
+    "The same journeys by product, over the whole history.",
+    _AS_OF,
+    (
+        *_keywords(
+            product_id="The product.",
+            product_name="Its latest name; its id where it has none.",
+            category=f"Its category, {_UNKNOWN}.",
+        ),
+        *_JOURNEY_STEPS,
+        *_counts(orders="Net orders with the product.", units="Units bought in net orders."),
+        *_money(revenue="Price x quantity less discounts of its lines in net orders, before partial refunds."),
+        *_numbers(
+            conversion="Journeys bought after a view / journeys viewed; none without a view.",
+            conversion_low="Lower end of its 95 % interval (Wilson).",
+            conversion_high="Upper end.",
+        ),
+    ),
+    ("product_id",),
+)
+FUNNEL_TIMES: Final = Table(
+    "funnel-times",
+    "Time to act by category: from view to cart and from cart to purchase, of journeys.",
+    _AS_OF,
+    (
+        *_keywords(category="Category, or `all`.", step="view_to_cart or cart_to_purchase."),
+        *_counts(journeys="Journeys that took the step."),
+        *_numbers(median_s="Median seconds.", mean_s="Mean seconds.", p90_s="90th percentile, seconds."),
+    ),
+    ("category", "step"),
+)
+CARTS_DAILY: Final = Table(
+    "carts-daily",
+    "Carts by the day on which they began.",
+    _DAY,
+    (
+        *_keywords(
+            category=f"Category of the cart's line of most value, {_UNKNOWN}.",
+            country=f"Country of the customer, {_UNKNOWN}.",
+            channel=f"Channel of the cart's first event, {_UNKNOWN}.",
+        ),
+        *_counts(
+            started="Carts begun.",
+            abandoned="Of these, left alone for 24 hours without a purchase.",
+            recovered="Of the abandoned, bought later, within 30 days.",
+            bought="Of those begun, bought, recovered ones too.",
+            emptied="Of those begun, emptied by the customer.",
+            open="Of those begun, still open.",
+        ),
+        *_money(
+            value_left="Price x quantity left in carts that were abandoned and not recovered.",
+            value_recovered="Price x quantity in abandoned carts that were bought later.",
+        ),
+        *_flags(is_mature="Whether every cart of the day has had 24 hours: rates use only such days."),
+    ),
+    (AT, "category", "country", "channel"),
+)
+COHORTS: Final = Table(
+    "cohorts",
+    "Retention by month of the first net order; months that are not over are left out.",
+    "The first day of the cohort's month.",
+    (
+        *_keywords(cohort="The cohort's month, YYYY-MM."),
+        *_counts(
+            months_since="Months since the first order's.",
+            customers="Customers of the cohort.",
+            active="Of these, with a net order in this month.",
+            rolling="Of these, with a net order in this month or later.",
+            orders="Their net orders in this month.",
+        ),
+        *_money(revenue="Their net revenue in this month.", aov="Revenue / orders."),
+        *_numbers(retention="active / customers.", rolling_retention="rolling / customers."),
+        *_flags(is_mature="Whether the month is over; always, because other cells are not written."),
+    ),
+    ("cohort", "months_since"),
+)
+LIFECYCLE_MONTHLY: Final = Table(
+    "lifecycle-monthly",
+    "Buyers by month: new, returning (bought the month before, too), resurrecting (bought earlier), dormant (bought "
+    "only the month before).",
+    _MONTH,
+    (
+        *_keywords(state="new, returning, resurrecting or dormant."),
+        *_counts(customers="Customers in this state.", orders="Their net orders in the month."),
+        *_money(revenue="Their net revenue in the month."),
+        *_flags(is_mature="Whether the month is over."),
+    ),
+    (AT, "state"),
+)
+SEGMENTS_MONTHLY: Final = Table(
+    "segments-monthly",
+    "Customers by RFM segment and tier at the end of each month, by cut points frozen at the moment of the analysis.",
+    _MONTH,
+    (
+        *_keywords(segment="Named segment (R, F).", tier="One of five tiers (R, F, M)."),
+        *_counts(customers="Customers."),
+        *_money(revenue="Their net revenue of the 365 days before."),
+        *_numbers(revenue_share="Its share of that of all customers at this moment."),
+        *_times(as_of="The moment: the end of the month, or of the history."),
+    ),
+    (AT, "segment", "tier"),
+)
+SEGMENT_MOVES: Final = Table(
+    "segment-moves",
+    "Customers who moved between RFM segments from the end of one month to the end of the next.",
+    _MONTH,
+    (
+        *_keywords(from_segment="Segment at the end of the month before.", to_segment="Segment at the end of this."),
+        *_counts(customers="Customers."),
+    ),
+    (AT, "from_segment", "to_segment"),
+)
+PRODUCT_PAIRS: Final = Table(
+    "product-pairs",
+    "Products bought together: association rules on net orders, the best by lift; one row per rule.",
+    _AS_OF,
+    (
+        *_keywords(
+            product_a="Who buys this ...",
+            product_b="... also buys that, in the same order.",
+            product_a_name="Its name.",
+            product_b_name="Its name.",
+        ),
+        *_counts(orders="Net orders with both.", rank="1 is the strongest pair by lift."),
+        *_numbers(
+            support="Share of net orders with both.",
+            confidence="Of the orders with the first, the share with the second.",
+            lift="Confidence / share of orders with the second; 1 is chance.",
+            p_value="Chance of so many orders together if the two were independent (Fisher, Bonferroni).",
+        ),
+    ),
+    ("product_a", "product_b"),
+)
+CUSTOMERS_DAILY: Final = Table(
+    "customers-daily",
+    "Active customers by day; each counted once a day, so that days do not add up to weeks.",
+    _DAY,
+    (
+        *_keywords(
+            country=f"Country of the customer, {_UNKNOWN}.",
+            channel=f"Channel of the day's first event, {_UNKNOWN}.",
+        ),
+        *_counts(
+            active="Customers with an event.",
+            new="Of these, on the first day they were ever seen.",
+            returning="Of these, seen before.",
+            sessions="Sessions begun, by the 30-minute rule.",
+            buyers="Customers with a net order.",
+            first_buyers="Of these, with their first.",
+            orders="Net orders.",
+        ),
+        *_money(revenue="Net revenue of these orders."),
+    ),
+    (AT, "country", "channel"),
+)
+
+MODELS: Final = Table(
+    "models",
+    "The models compared by a training run on its test.",
+    "The test's cut-off.",
+    (
+        *_keywords(model_version="The run's version.", model="The model."),
+        *_flags(is_champion="Whether it was chosen.", went_live="Whether it passed the gate."),
+        *_texts(reasons="Why the champion did not go live."),
+        *_counts(customers="Customers of the test."),
+        *_numbers(
+            base_rate="Share of churners.",
+            roc_auc="Area under the ROC curve.",
+            roc_auc_low="Lower end of its 95 % interval.",
+            roc_auc_high="Upper end.",
+            pr_auc="Area under the precision-recall curve.",
+            pr_auc_low="Lower end of its 95 % interval.",
+            pr_auc_high="Upper end.",
+            lift_at_10="Share of churners in the top 10 % / base rate.",
+            lift_at_10_low="Lower end of its 95 % interval.",
+            lift_at_10_high="Upper end.",
+            brier="Mean squared error of the probability.",
+            brier_low="Lower end of its 95 % interval.",
+            brier_high="Upper end.",
+            brier_skill="1 - Brier / Brier of the base rate.",
+            ece="Expected calibration error on 10 bins.",
+        ),
+    ),
+    ("model_version", "model"),
+    ("model_version",),
+)
+MODEL_CALIBRATION: Final = Table(
+    "model-calibration",
+    "Predicted risk beside what came, on the test of a training run, in bins of equal count.",
+    "The test's cut-off.",
+    (
+        *_keywords(model_version="The run's version."),
+        *_counts(bin="Number of the bin, 1 is the lowest risk.", customers="Customers in it."),
+        *_numbers(
+            predicted="Mean predicted risk.",
+            observed="Share of churners.",
+            observed_low="Lower end of its 95 % interval (Wilson).",
+            observed_high="Upper end.",
+        ),
+    ),
+    ("model_version", "bin"),
+    ("model_version",),
+)
+MODEL_DRIFT: Final = Table(
+    "model-drift",
+    "How far customers have moved from those that the live model was tested on, by feature.",
+    "The moment of the look.",
+    (
+        *_keywords(model_version="The live model.", feature="The feature, or `risk` for the score itself."),
+        *_numbers(psi="Population stability index.", limit="What chance alone reaches once in a thousand looks."),
+        *_flags(alert="Whether it is above 0.1 and above the limit."),
+    ),
+    (AT, "model_version", "feature"),
+    (AT, "model_version"),
+)
+MODEL_SCORES: Final = Table(
+    "model-scores",
+    "Histogram of predicted risks on the test of a training run.",
+    "The test's cut-off.",
+    (
+        *_keywords(model_version="The run's version."),
+        *_counts(bin="Number of the bin, from 1.", customers="Customers in it.", churners="Of these, churned."),
+        *_numbers(risk_from="Lower edge.", risk_to="Upper edge."),
+    ),
+    ("model_version", "bin"),
+    ("model_version",),
+)
+SALES_FORECAST: Final = Table(
+    "sales-forecast",
+    "Net revenue by day: what was, and what is expected.",
+    _DAY,
+    (
+        *_money(
+            actual="Net revenue; none for days to come.",
+            forecast="Expected net revenue; none before the test.",
+            low="Lower end of its 95 % interval.",
+            high="Upper end.",
+            naive="The same by the seasonal-naive rule: last week's.",
+        ),
+        *_flags(is_future="Whether the day lies after the history."),
+    ),
+    (AT,),
+)
+
+BOARD_TABLES: Final = (
+    FUNNEL_DAILY,
+    FUNNEL_PRODUCTS,
+    FUNNEL_TIMES,
+    CARTS_DAILY,
+    COHORTS,
+    LIFECYCLE_MONTHLY,
+    SEGMENTS_MONTHLY,
+    SEGMENT_MOVES,
+    PRODUCT_PAIRS,
+    CUSTOMERS_DAILY,
+)
+MODEL_TABLES: Final = (MODELS, MODEL_CALIBRATION, MODEL_DRIFT, MODEL_SCORES, SALES_FORECAST)
+ALL: Final[tuple[Table, ...]] = (*BOARD_TABLES, *MODEL_TABLES)
+BY_NAME: Final = {table.name: table for table in ALL}
