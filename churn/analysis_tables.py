@@ -58,7 +58,7 @@ def row_id(table: Table, row: Mapping[str, Any]) -> str:
     if unknown or missing:
         said = f"unknown columns {sorted(unknown)}" if unknown else f"nothing in {missing}"
         raise RowDoesNotFit(f"{table.index}: {said} in {dict(row)}")
-    return xxh3_128_hexdigest(json.dumps([str(row[name]) for name in table.key], ensure_ascii=False))
+    return xxh3_128_hexdigest(json.dumps([str(row[name]) for name in table.key]).encode())
 
 
 def _keywords(**meanings: str) -> tuple[Column, ...]:

@@ -1,0 +1,56 @@
+"""What every analysis is given: one shop's history at one moment, as SQL views and as the rows of the fold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from churn import offline, truth
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A history at `as_of` (aware): nothing that happened or arrived later is seen by anything here.
+
+    `sql` has the views of `analytics.views`. `models` is where training keeps its models; there may be none.
+    """
+
+    history: Path
+    sql: duckdb.DuckDBPyConnection
+    as_of: datetime
+    currency: str
+    models: Path | None = None
+    processes: int = 1
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows of a query as dictionaries."""
+        table = self.table(query, parameters)
+        found: list[dict[str, Any]] = table.to_pylist()
+        return found
+
+    def table(self, query: str, parameters: Sequence[Any] = ()) -> Any:
+        """The rows of a query as an Arrow table; `.to_pandas()` makes a data frame of it."""
+        return self.sql.sql(query, params=list(parameters)).to_arrow_table()
+
+    def value(self, query: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first cell of a query."""
+        row = self.sql.execute(query, list(parameters)).fetchone()
+        return None if row is None else row[0]
+
+    @cached_property
+    def features(self) -> Any:
+        """The fold of everybody at `as_of`: an Arrow table with `churn.offline.FEATURE_SCHEMA`."""
+        return offline.feature_table(self.history, self.as_of, processes=self.processes)
+
+    @property
+    def truth_folder(self) -> Path | None:
+        """Where the simulator wrote what really happened, None for a real history.
+
+        For comparisons that say so: no analysis reads its answer there.
+        """
+        folder = self.history / truth.FOLDER
+        return folder if folder.is_dir() else None
