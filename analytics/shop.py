@@ -38,8 +38,8 @@ class Shop:
 
     def value(self, query: str, parameters: Sequence[Any] = ()) -> Any:
         """The first cell of a query."""
-        row = self.sql.execute(query, list(parameters)).fetchone()
-        return None if row is None else row[0]
+        found = self.sql.execute(query, list(parameters)).fetchall()
+        return found[0][0] if found else None
 
     @cached_property
     def features(self) -> Any:

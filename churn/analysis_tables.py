@@ -132,8 +132,17 @@ FUNNEL_PRODUCTS: Final = Table(
             category=f"Its category, {_UNKNOWN}.",
         ),
         *_JOURNEY_STEPS,
-        *_counts(orders="Net orders with the product.", units="Units bought in net orders."),
-        *_money(revenue="Price x quantity less discounts of its lines in net orders, before partial refunds."),
+        *_counts(
+            orders="Net orders with the product.",
+            units="Units bought.",
+            customers="Customers with a net order of it.",
+            lost="Journeys lost at the largest leak.",
+        ),
+        *_money(revenue="Net revenue: its lines less discounts and refunds."),
+        *_keywords(
+            largest_leak="Where most journeys end: `view → cart` or `cart → purchase`; missing without a view.",
+            intervention="What to do about the leak.",
+        ),
         *_numbers(
             conversion="Journeys bought after a view / journeys viewed; none without a view.",
             conversion_low="Lower end of its 95 % interval (Wilson).",
@@ -175,6 +184,7 @@ CARTS_DAILY: Final = Table(
             value_left="Price x quantity left in carts that were abandoned and not recovered.",
             value_recovered="Price x quantity in abandoned carts that were bought later.",
         ),
+        *_numbers(recovery_s_sum="Seconds from the last cart event to the purchase, summed over `recovered`."),
         *_flags(is_mature="Whether every cart of the day has had 24 hours: rates use only such days."),
     ),
     (AT, "category", "country", "channel"),
@@ -186,7 +196,7 @@ COHORTS: Final = Table(
     (
         *_keywords(cohort="The cohort's month, YYYY-MM."),
         *_counts(
-            months_since="Months since the first order's.",
+            month_number="Months since that of the first order: 0, 1, 2 ...",
             customers="Customers of the cohort.",
             active="Of these, with a net order in this month.",
             rolling="Of these, with a net order in this month or later.",
@@ -196,7 +206,7 @@ COHORTS: Final = Table(
         *_numbers(retention="active / customers.", rolling_retention="rolling / customers."),
         *_flags(is_mature="Whether the month is over; always, because other cells are not written."),
     ),
-    ("cohort", "months_since"),
+    ("cohort", "month_number"),
 )
 LIFECYCLE_MONTHLY: Final = Table(
     "lifecycle-monthly",
@@ -242,8 +252,8 @@ PRODUCT_PAIRS: Final = Table(
         *_keywords(
             product_a="Who buys this ...",
             product_b="... also buys that, in the same order.",
-            product_a_name="Its name.",
-            product_b_name="Its name.",
+            name_a="Name of the first.",
+            name_b="Name of the second.",
         ),
         *_counts(orders="Net orders with both.", rank="1 is the strongest pair by lift."),
         *_numbers(
@@ -262,20 +272,96 @@ CUSTOMERS_DAILY: Final = Table(
     (
         *_keywords(
             country=f"Country of the customer, {_UNKNOWN}.",
-            channel=f"Channel of the day's first event, {_UNKNOWN}.",
+            channel=f"Channel of the customer's first session of the day, {_UNKNOWN}.",
         ),
         *_counts(
-            active="Customers with an event.",
-            new="Of these, on the first day they were ever seen.",
-            returning="Of these, seen before.",
-            sessions="Sessions begun, by the 30-minute rule.",
-            buyers="Customers with a net order.",
-            first_buyers="Of these, with their first.",
-            orders="Net orders.",
+            active="Customers with a visit.",
+            new="Of these, on the day of their first.",
+            returning="Of these, who had visited before.",
+            visits="Visits begun: sessions with a view, a cart or a purchase, by the 30-minute rule.",
         ),
-        *_money(revenue="Net revenue of these orders."),
     ),
     (AT, "country", "channel"),
+)
+ORDERS_DAILY: Final = Table(
+    "orders-daily",
+    "Orders and net revenue by the day of the order; all columns but `customers` add up over every key.",
+    _DAY,
+    (
+        *_keywords(
+            country=f"Country of the customer, {_UNKNOWN}.",
+            channel=f"Channel of the order, {_UNKNOWN}.",
+            customer_kind="new: the customer's first net order; else returning.",
+        ),
+        *_counts(
+            orders="Net orders: fully refunded ones do not count.",
+            units="Units bought in all orders.",
+            customers="Customers with a net order on this day, in this cell.",
+        ),
+        *_money(
+            gross="Price x quantity of all orders.",
+            discounts="Discounts.",
+            refunds="Refunds, at most the order's value; with those that name no order, on their own day.",
+            revenue="Net revenue: gross - discounts - refunds.",
+        ),
+    ),
+    (AT, "country", "channel", "customer_kind"),
+)
+SALES_DAILY: Final = Table(
+    "sales-daily",
+    "The same money by line: which categories it comes from.",
+    _DAY,
+    (
+        *_keywords(
+            category=f"Category of the product, {_UNKNOWN}.",
+            country=f"Country of the customer, {_UNKNOWN}.",
+            channel=f"Channel of the order, {_UNKNOWN}.",
+        ),
+        *_counts(units="Units bought."),
+        *_money(
+            gross="Price x quantity.",
+            discounts="Discounts.",
+            refunds="Refunds, by the refund's category; with those that name no order, on their own day.",
+            revenue="Net revenue: gross - discounts - refunds.",
+        ),
+    ),
+    (AT, "category", "country", "channel"),
+)
+FUNNEL_LEAKS: Final = Table(
+    "funnel-leaks",
+    "Where journeys end, by category, and what that costs.",
+    _AS_OF,
+    (
+        *_keywords(category="The category, or `all`."),
+        *_JOURNEY_STEPS,
+        *_keywords(
+            largest_leak="Where most journeys end: `view → cart` or `cart → purchase`.",
+            intervention="What to do about it.",
+        ),
+        *_counts(lost="Journeys lost there beyond what the best step rate of any large category would lose."),
+        *_money(money="These x the step's further rate x the mean value of a line: what closing the leak could bring."),
+    ),
+    ("category",),
+)
+VALUE_TIERS: Final = Table(
+    "value-tiers",
+    "Buyers by what they brought: a tier is a fifth of them, the first brought most.",
+    _AS_OF,
+    (
+        *_keywords(tier="top 20 %, 20-40 %, ... of buyers by net revenue."),
+        *_counts(rank="1 is the top.", customers="Buyers.", orders="Net orders.", visits="Visits."),
+        *_money(revenue="Net revenue.", aov="Revenue / orders.", revenue_per_customer="Revenue / customers."),
+        *_numbers(
+            revenue_share="Its share of all net revenue.",
+            orders_per_customer="Orders / customers.",
+            visits_per_customer="Visits / customers.",
+            conversion="Visits with a purchase / visits.",
+            refund_share="Refunds / revenue before refunds.",
+            discount_share="Discounts / gross revenue.",
+            recency_median_days="Median days since the last net order.",
+        ),
+    ),
+    ("tier",),
 )
 
 MODELS: Final = Table(
@@ -379,7 +465,11 @@ BOARD_TABLES: Final = (
     SEGMENTS_MONTHLY,
     SEGMENT_MOVES,
     PRODUCT_PAIRS,
+    FUNNEL_LEAKS,
     CUSTOMERS_DAILY,
+    ORDERS_DAILY,
+    SALES_DAILY,
+    VALUE_TIERS,
 )
 MODEL_TABLES: Final = (MODELS, MODEL_CALIBRATION, MODEL_DRIFT, MODEL_SCORES, SALES_FORECAST)
 ALL: Final[tuple[Table, ...]] = (*BOARD_TABLES, *MODEL_TABLES)

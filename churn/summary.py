@@ -73,7 +73,7 @@ def add(tally: Tally, entry: Entry) -> None:
         tally.carts += 1
         _add_to_day(tally, at_ms // DAY_MS, 0, 1, 0)
         if not is_late:
-            _put_into_cart(tally, entry)
+            put_into_cart(tally, entry)
     elif rank == PURCHASE:
         _add_purchase(tally, entry, is_late)
     elif rank == REFUND:
@@ -81,7 +81,7 @@ def add(tally: Tally, entry: Entry) -> None:
     elif rank == REMOVAL:
         tally.removals += 1
         if not is_late:
-            _take_out_of_cart(tally, entry)
+            take_out_of_cart(tally, entry)
     elif rank == RATING:
         tally.ratings += 1
         tally.rating_sum += entry.rating or 0
@@ -190,8 +190,9 @@ def _acted_on_cart(tally: Tally, after_ms: int) -> None:
 # Carts.
 
 
-def _put_into_cart(tally: Tally, entry: Entry) -> None:
-    _age_cart(tally, entry.at_ms)
+def put_into_cart(tally: Tally, entry: Entry) -> None:
+    """A product into the cart; the first into an empty one begins it."""
+    age_cart(tally, entry.at_ms)
     items = tally.cart_items
     if not items:
         tally.carts_started += 1
@@ -205,8 +206,9 @@ def _put_into_cart(tally: Tally, entry: Entry) -> None:
     tally.cart_last_ms = entry.at_ms
 
 
-def _take_out_of_cart(tally: Tally, entry: Entry) -> None:
-    _age_cart(tally, entry.at_ms)
+def take_out_of_cart(tally: Tally, entry: Entry) -> None:
+    """Units of a product out of the cart; without any left it has ended."""
+    age_cart(tally, entry.at_ms)
     items = tally.cart_items
     place = next((at for at, each in enumerate(items) if each[0] == entry.product), None)
     if place is None:
@@ -217,7 +219,7 @@ def _take_out_of_cart(tally: Tally, entry: Entry) -> None:
     tally.cart_last_ms = entry.at_ms
 
 
-def _age_cart(tally: Tally, at_ms: int) -> None:
+def age_cart(tally: Tally, at_ms: int) -> None:
     """What silence has made of the open cart by `at_ms`: abandoned once after 24 hours, gone after 30 days."""
     if not tally.cart_items:
         return
@@ -229,8 +231,9 @@ def _age_cart(tally: Tally, at_ms: int) -> None:
         tally.cart_items = ()
 
 
-def _buy_cart(tally: Tally, at_ms: int) -> None:
-    _age_cart(tally, at_ms)
+def buy_cart(tally: Tally, at_ms: int) -> None:
+    """A purchase ends the cart, whatever was in it."""
+    age_cart(tally, at_ms)
     if tally.cart_items:
         tally.carts_recovered += tally.cart_was_abandoned
         tally.cart_items = ()
@@ -246,7 +249,7 @@ def _add_purchase(tally: Tally, entry: Entry, is_late: bool) -> None:
     _add_to_day(tally, entry.at_ms // DAY_MS, 0, 0, 1)
     _add_to_order(tally, entry)
     if not is_late:
-        _buy_cart(tally, entry.at_ms)
+        buy_cart(tally, entry.at_ms)
 
 
 def _add_to_order(tally: Tally, entry: Entry) -> None:
