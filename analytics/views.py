@@ -13,6 +13,7 @@ from analytics import carts
 from churn.history import HistoryMissing
 
 MEMORY_LIMIT: Final = "2GB"
+HOUR_US: Final = 3_600_000_000
 
 
 class View(NamedTuple):
@@ -125,6 +126,21 @@ SELECT customer_id, event_id, refunded_at, CAST(refunded_at AS DATE) AS day, pro
 FROM refund_lines JOIN customers_seen USING (customer_id) WHERE order_key IS NULL
 """
 
+# A refund is capped at its order, so that its lines get their share of what was really given back.
+_SALE_LINES: Final = """
+SELECT orders.day, lines.product_id, lines.category, orders.country, orders.channel, customer_id, order_key, is_net,
+    lines.quantity AS units, lines.amount_minor AS gross_minor, lines.discount_minor AS discounts_minor,
+    0.0 AS refunds_minor
+FROM order_lines AS lines JOIN orders USING (customer_id, order_key)
+UNION ALL
+SELECT orders.day, refunds.product_id, refunds.category, orders.country, orders.channel, customer_id, order_key, is_net,
+    0, 0, 0, refund_minor * orders.refunds_minor
+        / nullif(sum(refund_minor) OVER (PARTITION BY customer_id, order_key), 0)
+FROM refund_lines AS refunds JOIN orders USING (customer_id, order_key)
+UNION ALL
+SELECT day, product_id, category, country, channel, customer_id, NULL, false, 0, 0, 0, refund_minor FROM loose_refunds
+"""
+
 _SESSIONS: Final = """
 WITH summed AS (
     SELECT customer_id, session_number, min(occurred_at) AS started_at, max(occurred_at) AS ended_at,
@@ -139,7 +155,7 @@ WITH summed AS (
     FROM events GROUP BY customer_id, session_number
 )
 SELECT summed.*, CAST(started_at AS DATE) AS day, coalesce(country, 'unknown') AS country,
-    epoch_ms(ended_at) / 1000 - epoch_ms(started_at) / 1000 AS duration_s,
+    (epoch_ms(ended_at) - epoch_ms(started_at)) / 1000 AS duration_s,
     epoch_ms(ended_at) - epoch_ms(started_at) > 10000 OR carts > 0 OR purchases > 0 OR views >= 2 AS is_engaged,
     views + carts + removals + purchases > 0 AS is_visit
 FROM summed JOIN customers_seen USING (customer_id)
@@ -237,6 +253,11 @@ VIEWS: Final = (
     ),
     View("loose_refunds", "Refunds that name no order: they lower the net revenue of their day.", _LOOSE_REFUNDS),
     View(
+        "sale_lines",
+        "All money by line, on the day of its order: lines bought, lines given back, refunds that name no order.",
+        _SALE_LINES,
+    ),
+    View(
         "sessions",
         "Sessions by the 30-minute rule; `is_visit` where the customer looked at, carted or bought something.",
         _SESSIONS,
@@ -253,19 +274,22 @@ VIEWS: Final = (
 CARTS: Final = View("carts", "Carts from their first product to what became of them, from the fold's own rule.", "")
 
 
+def end_of(history: Path) -> datetime:
+    """The full hour after the last event arrived, as the moment that a history is about. Raises `HistoryMissing`."""
+    with duckdb.connect() as sql:
+        query = "SELECT max(epoch_us(ingested_at)) FROM read_parquet($files, hive_partitioning = false)"
+        ((last_us,),) = sql.execute(query, {"files": _files(history)}).fetchall()
+    return datetime.fromtimestamp((last_us // HOUR_US + 1) * HOUR_US // 1_000_000, UTC)
+
+
 def connect(history: Path, as_of: datetime, threads: int = 2) -> duckdb.DuckDBPyConnection:
     """A connection in memory that holds the tables of `VIEWS` and `CARTS`, as known at `as_of` (aware).
 
     Raises `HistoryMissing` where there are no events.
     """
-    files = [str(file) for file in sorted(history.glob("date=*/*.parquet"))]
-    if not files:
-        raise HistoryMissing(
-            f"no history in {history}: write one with `python -m producer simulate --output {history}`"
-        )
     sql = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": threads})
     moment = as_of.astimezone(UTC)
-    parameters = {"files": files, "moment": moment.replace(tzinfo=None)}
+    parameters = {"files": _files(history), "moment": moment.replace(tzinfo=None)}
     for view in VIEWS:
         if view.name == "orders":
             sql.execute(_ORDERS_AT)
@@ -273,3 +297,12 @@ def connect(history: Path, as_of: datetime, threads: int = 2) -> duckdb.DuckDBPy
         sql.execute(f"CREATE TABLE {view.name} AS {view.query}", used)
     sql.register("carts", carts.carts(sql, moment))
     return sql
+
+
+def _files(history: Path) -> list[str]:
+    files = [str(file) for file in sorted(history.glob("date=*/*.parquet"))]
+    if not files:
+        raise HistoryMissing(
+            f"no history in {history}: write one with `python -m producer simulate --output {history}`"
+        )
+    return files
