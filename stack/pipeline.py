@@ -19,11 +19,18 @@ class StepFailed(StackError):
 
 
 class Pipeline:
-    """Servers and services below `directory`; a default port that is taken gives way to a free one."""
+    """Servers and services below `directory`; a default port that is taken gives way to a free one.
 
-    def __init__(self, directory: Path, variables: Mapping[str, str] | None = None) -> None:
-        idle = (server for server in Stack(directory).services if not server.is_running)
-        self.servers = Stack(directory, ports={each.name: free_port() for each in idle if not is_free(each.port)})
+    `free_ports` has everything on free ports, so that several pipelines can start at the same time.
+    """
+
+    def __init__(
+        self, directory: Path, variables: Mapping[str, str] | None = None, *, free_ports: bool = False
+    ) -> None:
+        idle = [server for server in Stack(directory).services if not server.is_running]
+        taken = [each for each in idle if free_ports or not is_free(each.port)]
+        self.servers = Stack(directory, ports={each.name: free_port() for each in taken})
+        self._ports = {kind: free_port() for kind in WORKERS} if free_ports else {}
         self._variables = dict(variables or {})
 
     @property
@@ -38,7 +45,7 @@ class Pipeline:
 
     def worker(self, kind: type[Worker]) -> Worker:
         """A service of this pipeline, running or not."""
-        worker = kind(self.servers.directory, self.variables)
+        worker = kind(self.servers.directory, self.variables, port=self._ports.get(kind))
         if worker.is_running or is_free(worker.port):
             return worker
         return kind(self.servers.directory, self.variables, port=free_port())
