@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stack.errors import StackError
-from stack.ports import free_port, is_free
+from stack.ports import free_port, is_free, pick_free_ports
 from stack.service import Service
 from stack.stack import Stack
 from stack.workers import PROJECT, WORKERS, EsIngest, Worker
@@ -29,8 +29,9 @@ class Pipeline:
     ) -> None:
         idle = [server for server in Stack(directory).services if not server.is_running]
         taken = [each for each in idle if free_ports or not is_free(each.port)]
-        self.servers = Stack(directory, ports={each.name: free_port() for each in taken})
-        self._ports = {kind: free_port() for kind in WORKERS} if free_ports else {}
+        found = pick_free_ports(len(taken) + len(WORKERS))
+        self.servers = Stack(directory, ports={each.name: found.pop() for each in taken})
+        self._ports = {kind: found.pop() for kind in WORKERS} if free_ports else {}
         self._variables = dict(variables or {})
 
     @property
