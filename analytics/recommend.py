@@ -13,6 +13,7 @@ from churn.report_page import Table
 
 PER_CUSTOMER: Final = 3
 LEAST_TOGETHER: Final = 4
+COMPANIONS: Final = 20  # of each product, the most frequent
 TRIED_DAYS: Final = 60
 LEAST_TRIED: Final = 30
 
@@ -26,7 +27,9 @@ WITH lines AS (
 )
 SELECT a.product_id AS product_a, b.product_id AS product_b, count(*) / any_value(singles.orders) AS confidence
 FROM lines AS a JOIN lines AS b USING (customer_id, order_key) JOIN singles ON singles.product_id = a.product_id
-WHERE a.product_id <> b.product_id GROUP BY ALL HAVING count(*) >= $least ORDER BY ALL
+WHERE a.product_id <> b.product_id GROUP BY a.product_id, b.product_id HAVING count(*) >= $least
+QUALIFY row_number() OVER (PARTITION BY a.product_id ORDER BY count(*) DESC, b.product_id) <= $companions
+ORDER BY ALL
 """
 _OWNED: Final = """
 SELECT customer_id, list(DISTINCT product_id ORDER BY product_id) AS products
@@ -41,7 +44,7 @@ Rules = Mapping[str, list[tuple[str, float]]]
 def rules_until(shop: Shop, until: datetime) -> Rules:
     """For each product those bought with it, with the confidence, from orders before `until`."""
     found: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    for row in shop.rows(_RULES, {"until": until, "least": LEAST_TOGETHER}):
+    for row in shop.rows(_RULES, {"until": until, "least": LEAST_TOGETHER, "companions": COMPANIONS}):
         found[row["product_a"]].append((row["product_b"], row["confidence"]))
     return found
 
@@ -55,9 +58,10 @@ def best_for(products: list[str], rules: Rules) -> list[tuple[str, float, str]]:
     """Product, score and what speaks for it most; the best first, nothing that is there already."""
     scores: dict[str, float] = defaultdict(float)
     reasons: dict[str, tuple[float, str]] = {}
+    has = set(products)
     for product in products:
         for other, confidence in rules.get(product, ()):
-            if other not in products:
+            if other not in has:
                 scores[other] += confidence
                 reasons[other] = max(reasons.get(other, (0.0, "")), (confidence, product))
     ranked = sorted(scores, key=lambda other: (-scores[other], other))[:PER_CUSTOMER]
