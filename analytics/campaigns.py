@@ -17,7 +17,7 @@ from churn.report_page import Table
 MOST_DAYS: Final = 21  # a label that is there for longer is a channel's name, not a campaign
 LEAST_VISITS: Final = 5
 AROUND: Final = timedelta(days=28)
-LEAST_AROUND: Final = 14
+LEAST_AROUND: Final = 14  # days before and days after
 
 _WINDOWS: Final = """
 SELECT campaign, min(day) AS first, max(day) AS last, count(*) AS brought
@@ -58,21 +58,21 @@ def windows(shop: Shop) -> list[Window]:
 
 
 def lift(days: Any, window: Window, others: set[Any]) -> Lift | None:
-    """The lift of a window against the four weeks on either side, weekday and trend taken out (quasi-Poisson).
+    """The lift of a window against the four weeks on either side, weekday and a bent trend taken out (quasi-Poisson).
 
     `days` is a frame of `visits` by day, `others` are days of other campaigns and peaks, which are left out. None where
-    too few days are around.
+    fewer than two weeks are on either side: a shop that begins grows too unevenly.
     """
     first, last = pd.Timestamp(window.first), pd.Timestamp(window.last)
     near = days[(days.index >= first - AROUND) & (days.index <= last + AROUND)]
-    inside = (near.index >= first) & (near.index <= last)
-    near, inside = near[inside | ~near.index.isin(list(others))], None
+    near = near[~near.index.isin(list(others)) | ((near.index >= first) & (near.index <= last))]
     is_inside = ((near.index >= first) & (near.index <= last)).astype(float)
-    if len(near) - is_inside.sum() < LEAST_AROUND or not near["visits"].sum():
+    before, after = int((near.index < first).sum()), int((near.index > last).sum())
+    if min(before, after) < LEAST_AROUND or not near["visits"].sum():
         return None
     weekdays = pd.get_dummies(near.index.day_of_week, drop_first=True).to_numpy(dtype=float)
-    trend = np.linspace(-1, 1, len(near))
-    what = np.column_stack([np.ones(len(near)), is_inside, trend, weekdays])
+    trend = (near.index - near.index[0]).days.to_numpy() / (near.index[-1] - near.index[0]).days * 2 - 1
+    what = np.column_stack([np.ones(len(near)), is_inside, trend, trend**2, weekdays])
     fitted = sm.GLM(near["visits"].to_numpy(dtype=float), what, family=sm.families.Poisson()).fit(scale="X2")
     low, high = fitted.conf_int()[1]
     return Lift(*(float(np.expm1(value)) for value in (fitted.params[1], low, high)))

@@ -147,6 +147,8 @@ def _raises(shop: Shop) -> Finding:
     if len(orders) < LEAST_BUYERS:
         raise CannotAnswer(f"fewer than {LEAST_BUYERS} orders")
     gross = orders["gross_minor"]
+    if gross.nunique() < 2:
+        raise CannotAnswer("all orders are worth the same")
     parts = {
         "the number of different products": np.log(orders["lines"].astype(float)),
         "units of each": np.log(orders["units"] / orders["lines"]),
@@ -179,7 +181,7 @@ _RAISE: Final = {
 
 def _effects(orders: Any, value: Any) -> dict[str, Number]:
     """How much larger the gross value is with a discount, and from the second order on; customers are the clusters."""
-    what = pd.DataFrame(
+    what: Any = pd.DataFrame(
         {
             "orders with a discount": (orders["discounts_minor"] > 0).astype(float),
             "later orders against first ones": (orders["net_number"] > 1).astype(float),
