@@ -11,21 +11,27 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn import history
-from churn.features import FEATURES, Feature, FeatureRow, feature_row, replay
+from churn.events import Event
+from churn.features import FEATURES, Feature, FeatureRow, feature_row, replay, update
+from churn.forgotten import NOBODY, Forgotten, without
+from churn.state import EMPTY, State
 
 # Below this, starting the processes takes longer than the fold.
 PARALLEL_FROM_EVENTS: Final = 150_000
 SHARDS_PER_PROCESS: Final = 8
 
 Work = Callable[[Any], Any]
+# When an event was known, when it happened, its id, and it.
+Known = tuple[datetime, datetime, str, Event]
 
 _ARROW_TYPES: Final[dict[str, Any]] = {
     "count": pa.int64(),
@@ -60,6 +66,31 @@ def rows_at(table: Any, as_of: datetime) -> Any:
     return table_of(rows)
 
 
+class Folded(NamedTuple):
+    """The state after the first `folded` known events."""
+
+    state: State
+    folded: int
+
+
+def by_arrival(events: Sequence[tuple[Event, datetime]]) -> list[Known]:
+    """In the order in which the shop came to know: no event is known before it happened, nor before it arrived."""
+    known = [(max(event.occurred_at, came), event.occurred_at, event.event_id, event) for event, came in events]
+    return sorted(known, key=itemgetter(0, 1, 2))
+
+
+def fold_up_to(known: Sequence[Known], moments: Sequence[datetime]) -> dict[datetime, Folded]:
+    """The state at each of the sorted moments, folding every event once."""
+    folded: dict[datetime, Folded] = {}
+    state, count = EMPTY, 0
+    for moment in moments:
+        while count < len(known) and known[count][0] <= moment:
+            state = update(state, known[count][3])
+            count += 1
+        folded[moment] = Folded(state, count)
+    return folded
+
+
 def table_of(rows: Sequence[tuple[str, FeatureRow]]) -> Any:
     """Feature rows of customers as a table with `FEATURE_SCHEMA`, in their order."""
     columns = [[customer_id for customer_id, _ in rows]]
@@ -81,6 +112,7 @@ def feature_table(
     engine: str = "local",
     processes: int = 1,
     on_done: Callable[[int], object] = lambda _: None,
+    forgotten: Forgotten = NOBODY,
 ) -> Any:
     """The features of everybody in a history as known at `as_of`, sorted by customer; `engine` is local or spark.
 
@@ -89,8 +121,8 @@ def feature_table(
     """
     work = partial(rows_at, as_of=as_of)
     if engine == "spark":
-        return on_spark(directory, work, FEATURE_SCHEMA).sort_by("customer_id")
-    table = history.read(directory)
+        return on_spark(directory, work, FEATURE_SCHEMA, forgotten).sort_by("customer_id")
+    table = history.read(directory, forgotten=forgotten)
     return pa.concat_tables(in_processes(table, work, processes, on_done)).sort_by("customer_id")
 
 
@@ -138,8 +170,8 @@ def _shards(table: Any, count: int) -> list[Any]:
     return [table.slice(begin, end - begin) for begin, end in pairwise(edges)]
 
 
-def on_spark(directory: Path, work: Work, schema: Any) -> Any:
-    """`work` on every customer of a history, on Spark; one table with `schema`, in no order.
+def on_spark(directory: Path, work: Work, schema: Any, forgotten: Forgotten = NOBODY) -> Any:
+    """`work` on every customer of a history who is not forgotten, on Spark; one table with `schema`, in no order.
 
     Uses the session that is there (a cluster's, say), else one on this machine. Raises `SparkMissing`.
     """
@@ -162,7 +194,7 @@ def on_spark(directory: Path, work: Work, schema: Any) -> Any:
 
     def of_customer(table: Any) -> Any:
         order = [("occurred_at", "ascending"), ("event_id", "ascending")]
-        return work(table.sort_by(order))
+        return work(without(table.sort_by(order), forgotten))
 
     folded = events.groupBy("customer_id").applyInArrow(of_customer, from_arrow_schema(schema))
     return folded.toArrow().cast(schema)
