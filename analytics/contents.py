@@ -2,7 +2,25 @@
 
 from typing import Final
 
-from analytics import baskets, cart_losses, cohorts, funnel_report, sales, segments_report, value_tiers
+from analytics import (
+    baskets,
+    big_spenders,
+    cart_losses,
+    churn_hypothesis,
+    cohorts,
+    early_value,
+    funnel_report,
+    lifetime_value,
+    model_quality,
+    next_engagement,
+    next_order,
+    sales,
+    sales_forecast,
+    segments_report,
+    value_tiers,
+    who_churns,
+    win_back,
+)
 from analytics.finding import Analysis, Chapter
 
 CHAPTERS: Final[tuple[Chapter, ...]] = (
@@ -11,6 +29,19 @@ CHAPTERS: Final[tuple[Chapter, ...]] = (
     Chapter("Customers", (value_tiers.VALUE, segments_report.SEGMENTS, segments_report.MOVES)),
     Chapter("Retention", (cohorts.RETENTION, cohorts.LIFECYCLE)),
     Chapter("Products together", (baskets.PAIRS,)),
+    Chapter("Churn", (who_churns.WHO_CHURNS, churn_hypothesis.HYPOTHESIS, win_back.WIN_BACK)),
+    Chapter(
+        "What comes next",
+        (
+            early_value.EARLY_VALUE,
+            lifetime_value.LIFETIME_VALUE,
+            next_order.NEXT_ORDER,
+            big_spenders.BIG_SPENDERS,
+            next_engagement.ENGAGEMENT,
+            sales_forecast.FORECAST,
+        ),
+    ),
+    Chapter("The churn model", (model_quality.PERFORMANCE, model_quality.RETRAINING)),
 )
 
 
