@@ -5,21 +5,31 @@ from typing import Final
 from analytics import (
     attribution,
     baskets,
+    big_spenders,
     campaigns,
     cart_losses,
+    churn_hypothesis,
     cohort_values,
     cohorts,
+    early_value,
     engagement,
     funnel_report,
+    lifetime_value,
+    model_quality,
+    next_engagement,
+    next_order,
     paths,
     quality,
     rates,
     recommend,
     risky,
     sales,
+    sales_forecast,
     seasons,
     segments_report,
     value_tiers,
+    who_churns,
+    win_back,
 )
 from analytics.finding import Analysis, Chapter
 
@@ -44,6 +54,19 @@ CHAPTERS: Final[tuple[Chapter, ...]] = (
         "Season and campaigns",
         (seasons.CYCLES, seasons.PEAKS, seasons.CONVERSION, campaigns.CAMPAIGNS, attribution.ATTRIBUTION),
     ),
+    Chapter("Churn", (who_churns.WHO_CHURNS, churn_hypothesis.HYPOTHESIS, win_back.WIN_BACK)),
+    Chapter(
+        "What comes next",
+        (
+            early_value.EARLY_VALUE,
+            lifetime_value.LIFETIME_VALUE,
+            next_order.NEXT_ORDER,
+            big_spenders.BIG_SPENDERS,
+            next_engagement.ENGAGEMENT,
+            sales_forecast.FORECAST,
+        ),
+    ),
+    Chapter("The churn model", (model_quality.PERFORMANCE, model_quality.RETRAINING)),
 )
 
 
