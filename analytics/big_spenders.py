@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from analytics import judged, plots
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.judged import MODEL
 from analytics.samples import Samples
 from analytics.shop import Shop
@@ -81,3 +81,11 @@ def _gains(chances: dict[str, judged.Floats], values: judged.Floats) -> plots.Fi
     axes.plot([0, 1], [0, 1], "--", color="grey", label="chance")
     axes.legend(fontsize=8)
     return figure
+
+
+BIG_SPENDERS: Final = Analysis(
+    "big-spenders",
+    "Big spenders of the next 90 days",
+    "Which buyers will spend most?",
+    answer,
+)

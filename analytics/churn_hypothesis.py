@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from analytics import judged, plots
 from analytics.big_spenders import buyers
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.samples import HORIZON, Samples
 from analytics.shop import Shop
 from analytics.words import percent
@@ -162,3 +162,11 @@ def _drawn(labels: Labels, recency: Floats, rarity: Floats) -> plots.Figure:
     axes.set_ylim(0, 1)
     axes.legend(fontsize=8)
     return figure
+
+
+HYPOTHESIS: Final = Analysis(
+    "churn-hypothesis",
+    "Recency, sessions and churn",
+    "Do long recency and rare sessions go with more churn?",
+    answer,
+)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from analytics import bg_nbd, judged, plots, purchases
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.purchases import Bought
 from analytics.shop import Shop
 from analytics.words import money, percent
@@ -183,3 +183,11 @@ def _processes(found: Held) -> Table:
 
 def _said(process: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.3f}" for value in process)
+
+
+LIFETIME_VALUE: Final = Analysis(
+    "lifetime-value",
+    "Customer lifetime value",
+    "What will each customer bring?",
+    answer,
+)

@@ -9,7 +9,7 @@ import numpy as np
 
 from analytics import judged, live_model, plots
 from analytics.big_spenders import buyers
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.samples import HORIZON
 from analytics.shop import Shop
 from analytics.words import listed, percent
@@ -174,3 +174,17 @@ def _drift_table(drifts: list[Drift]) -> Table:
 def _psi(drifts: list[Drift]) -> plots.Figure:
     shown = drifts[:SHOWN]
     return plots.bars("Furthest moved", [each.name for each in shown], [each.psi for each in shown], "PSI")
+
+
+PERFORMANCE: Final = Analysis(
+    "model-performance",
+    "How good the churn model is",
+    "How well does the live model tell who churns, beside the other models?",
+    performance,
+)
+RETRAINING: Final = Analysis(
+    "retraining",
+    "When to train again",
+    "Have customers moved away from the model, and do its risks still come true?",
+    retraining,
+)

@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from analytics import judged, plots
 from analytics.big_spenders import buyers
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.judged import MODEL
 from analytics.samples import HORIZON, Samples
 from analytics.shop import Shop
@@ -171,3 +171,11 @@ def _calibration(found: judged.Judged) -> plots.Figure:
     axes.plot([0, 1], [0, 1], "--", color="grey", label="right")
     axes.legend(fontsize=8)
     return figure
+
+
+NEXT_ORDER: Final = Analysis(
+    "next-order",
+    "The next order",
+    "Will the next order come within 30 days, and when?",
+    answer,
+)

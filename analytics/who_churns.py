@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from analytics import live_model, plots
-from analytics.finding import Finding, Number
+from analytics.finding import Analysis, Finding, Number
 from analytics.live_model import Asked
 from analytics.shop import Shop
 from analytics.words import listed, money, percent
@@ -130,3 +130,11 @@ def _histogram(risk: Floats) -> plots.Figure:
     figure, axes = plots.axes("Risks now", f"risk of no order in {HORIZON_DAYS} days", "customers", (5.4, 3.4))
     axes.hist(risk, bins=np.linspace(0, 1, 21), color=plots.COLOUR)
     return figure
+
+
+WHO_CHURNS: Final = Analysis(
+    "who-churns",
+    "Who churns in 90 days",
+    "Who will not order within 90 days, and how sure is that?",
+    answer,
+)

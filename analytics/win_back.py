@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from analytics import experiments, plots
 from analytics.experiments import Arms, Effect, Pooled, Ratio
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.shop import Shop
 from analytics.words import counted, listed, percent
 from churn.report_page import Table
@@ -120,9 +120,17 @@ def tried(shop: Shop) -> list[Tried]:
             f"FROM {assigned} WHERE {chosen} GROUP BY customer_id"
         )
         found += _tried(action, _groups(shop, action))
-    asked = [each for each in found if each.effect]
-    adjusted = iter(experiments.adjusted([each.effect.p for each in asked if each.effect]) if asked else [])
-    return [each._replace(p_adjusted=next(adjusted)) if each.effect else each for each in found]
+    return _adjusted(found)
+
+
+def _adjusted(found: list[Tried]) -> list[Tried]:
+    """P values adjusted within each family: actions of one kind among the same customers."""
+    p_values: dict[tuple[str, str], float] = {}
+    for family in {(each.action.kind, each.among) for each in found}:
+        asked = [each for each in found if each.effect and (each.action.kind, each.among) == family]
+        adjusted = experiments.adjusted([each.effect.p for each in asked if each.effect]) if asked else []
+        p_values |= {(each.action.name, each.among): p for each, p in zip(asked, adjusted, strict=True)}
+    return [each._replace(p_adjusted=p_values.get((each.action.name, each.among), 1.0)) for each in found]
 
 
 def _groups(shop: Shop, action: Action) -> dict[bool, dict[str, Any]]:
@@ -202,7 +210,7 @@ def _words(found: list[Tried], broken: list[str], campaigns: Pooled | None) -> l
         (
             "Everybody counts in the group that they were assigned to, whatever reached them; groups are "
             "compared while the "
-            f"action ran, and p values are adjusted for {len(found)} comparisons (Holm)."
+            "action ran, and p values are adjusted for the actions of a kind among the same customers (Holm)."
         ),
         f"The sizes of the groups fit the plan in all but {listed(broken)}: nothing is said of it."
         if broken
@@ -279,3 +287,11 @@ def _needed(found: list[Tried]) -> Table:
             rows.append((each.action.name, each.among, percent(base), f"{100 * least:.2f}", f"{size:,}"))
     columns = ("experiment", "among", "order without it", "least found, points", "customers for a tenth more")
     return Table(columns, rows, "What tests of this size find in four of five cases, and how many a small effect takes")
+
+
+WIN_BACK: Final = Analysis(
+    "win-back",
+    "What brings customers back",
+    "Which actions bring customers back, by random groups?",
+    answer,
+)
