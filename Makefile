@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup env compose-trial demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer soak chaos docs lock
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -57,7 +57,10 @@ test: check ## everything: the checks, then the tests against real servers
 compose-trial: $(READY) ## bring up, kill and restart everything in docker compose (root on the engine's machine; 10 minutes)
 	$(RUN) tests.compose.trial
 
-bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer ## every benchmark
+check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
+	$(VENV)/bin/python .ci/check_deps.py
+
+bench: bench-fold bench-scorer bench-stream bench-stream-small bench-freshness bench-memory bench-ingest bench-sizes bench-producer ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
@@ -67,6 +70,9 @@ bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of ca
 
 bench-stream: $(READY) $(PEERS)/.ready ## the stream processor beside its peers (WRITE=1: into docs/, ARGS=...)
 	$(RUN) benchmarks.stream $(if $(WRITE),--write) $(ARGS)
+
+bench-stream-small: $(READY) $(PEERS)/.ready ## the same with a fold of three numbers (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.stream.small_fold benchmarks.stream $(if $(WRITE),--write) $(ARGS)
 
 bench-freshness: $(READY) ## from produced to visible in Redis at 2,000 events/s (WRITE=1, ARGS=...)
 	$(RUN) benchmarks.freshness $(if $(WRITE),--write) $(ARGS)
@@ -82,6 +88,9 @@ $(PEERS)/.ready: benchmarks/requirements.lock $(READY)
 
 bench-ingest: $(READY) ## es_ingest beside the client's own parallel_bulk (WRITE=1, ARGS=...)
 	$(RUN) benchmarks.ingest $(if $(WRITE),--write) $(ARGS)
+
+bench-sizes: $(READY) ## bytes of a customer and an event in every place, times a million (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.sizes $(if $(WRITE),--write) $(ARGS)
 
 bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB
 	$(RUN) benchmarks.producer

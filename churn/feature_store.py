@@ -26,7 +26,7 @@ from churn import state as states
 from churn.features import FeatureRow, feature_row
 from churn.risk_card import Status
 from churn.settings import RedisSettings
-from churn.state import State
+from churn.state import InvalidState, State
 
 RANKING: Final = "risk:ranking"
 DUE: Final = "risk:due"
@@ -130,7 +130,11 @@ class Customer(NamedTuple):
         until = self.fields.get("fresh_until")
         if not until or self.fields.get("status") == Status.INSUFFICIENT_DATA:
             return Status.INSUFFICIENT_DATA
-        return Status.STALE if now > datetime.fromisoformat(until) else Status.FRESH
+        try:
+            is_stale = now > datetime.fromisoformat(until)
+        except (ValueError, TypeError):  # no moment, or one without its offset: nothing to rely on
+            is_stale = True
+        return Status.STALE if is_stale else Status.FRESH
 
     def features(self, now: datetime) -> FeatureRow | None:
         """Every feature as of `now` (aware), not as of the card; None without a state.
@@ -179,6 +183,9 @@ class FeatureStore(Protocol):
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         """Never rescore these customers again, until their next card says when."""
 
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        """Remove everything of these customers; how many entries that was."""
+
     def customer_ids(self) -> Iterable[str]:
         """All customers, in no order."""
 
@@ -195,8 +202,12 @@ def shadow_key(customer_id: str) -> str:
 def _parse_kept(packed: bytes | None, applied: bytes | None, rebuilt: bytes | None) -> Kept | None:
     if packed is None or applied is None:
         return None
-    partition, offset = applied.split(b":")
-    return Kept(states.unpack(packed), int(partition), int(offset), int(rebuilt or 0))
+    try:
+        partition, offset = map(int, applied.split(b":"))
+        number = int(rebuilt or 0)
+    except ValueError:
+        raise InvalidState(f"applied {applied!r}, rebuilt {rebuilt!r}: no offset and no number") from None
+    return Kept(states.unpack(packed), partition, offset, number)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
@@ -204,10 +215,14 @@ def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
 def _as_customer(raw: Mapping[bytes, bytes]) -> Customer | None:
     if not raw:
         return None
-    readable = {name.decode(): value.decode() for name, value in raw.items() if name not in _OWN_FIELDS}
+    readable = {_text(name): _text(value) for name, value in raw.items() if name not in _OWN_FIELDS}
     return Customer(readable, _parse_kept(raw.get(_STATE), raw.get(_APPLIED), raw.get(_REBUILT)))
 
 
@@ -391,6 +406,16 @@ class RedisFeatureStore:
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         self._forget(DUE, customer_ids)
 
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        """Remove everything of these customers, also what a rebuild prepared; how many keys and ranks that was."""
+        removed = 0
+        for customer_id in customer_ids:
+            for key in (customer_key(customer_id), shadow_key(customer_id)):
+                removed += self._guarded(lambda key=key: self._client.delete(key))
+            for name in (RANKING, DUE):
+                removed += self._guarded(lambda name=name, member=customer_id: self._client.zrem(name, member))
+        return removed
+
     def customer_ids(self) -> Iterable[str]:
         return self._ids(customer_key)
 
@@ -495,6 +520,10 @@ class MemoryFeatureStore:
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         for customer_id in customer_ids:
             self._due.pop(customer_id, None)
+
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        places: tuple[dict[str, Any], ...] = (self._customers, self._ranking, self._due)
+        return sum(place.pop(customer_id, None) is not None for place in places for customer_id in customer_ids)
 
     def customer_ids(self) -> Iterable[str]:
         return iter(self._customers)

@@ -89,6 +89,23 @@ class PathSettings(BaseSettings):
     history_dir: Path = Field(Path(".ebb/history"), description="Events as Parquet, partitioned by date.")
 
 
+class ForgetSettings(BaseSettings):
+    """Whom to forget."""
+
+    model_config = _FROZEN
+    forget_key: SecretStr | None = Field(
+        None, min_length=16, description="Secret by which forgotten customers are told; needed once one is forgotten."
+    )
+    forgotten_file: Path = Field(
+        Path(".ebb/forgotten.json"), description="The list of forgotten customers, by keyed hash, for batch jobs."
+    )
+
+    @property
+    def key(self) -> bytes:
+        """The secret as bytes, empty where there is none."""
+        return self.forget_key.get_secret_value().encode() if self.forget_key else b""
+
+
 class LogSettings(BaseSettings):
     """How to log."""
 
@@ -108,7 +125,7 @@ class StreamProcessorSettings(BaseSettings):
         10.0, ge=0, description="Seconds between a write to Redis and its commit; more than Redis can lose in a crash."
     )
     stream_flush_interval_s: float = Field(
-        0.02, gt=0, description="Seconds between two writes to Redis; ten times that while the worker is behind."
+        0.02, gt=0, description="Seconds between two writes to Redis; 25 times that while the worker is behind."
     )
     stream_session_timeout_s: float = Field(
         10.0, ge=1, description="Seconds without a sign of life after which a worker's partitions go to another."
@@ -159,6 +176,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     ElasticsearchSettings,
     ShopSettings,
     PathSettings,
+    ForgetSettings,
     LogSettings,
     StreamProcessorSettings,
     ScorerSettings,

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Final, NamedTuple
 
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from churn import kafka_access, logs, settings
@@ -23,6 +23,7 @@ EVENTS: Final = "events"
 FEATURES: Final = "features"
 RISK: Final = "risk"
 DEAD_LETTERS: Final = "dead-letters"
+FORGOTTEN: Final = "forgotten"
 
 
 class TopicSpec(NamedTuple):
@@ -47,7 +48,9 @@ ALL: Final = (
     ),
     TopicSpec(FEATURES, True, {"cleanup.policy": "compact"}),
     TopicSpec(RISK, True, {"cleanup.policy": "compact"}),
-    TopicSpec(DEAD_LETTERS, False, {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}),
+    # Each letter has an id of its own for a key: compacted, so that a letter of a forgotten customer can be removed.
+    TopicSpec(DEAD_LETTERS, True, {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES)}),
+    TopicSpec(FORGOTTEN, True, {"cleanup.policy": "compact"}),
 )
 
 
@@ -69,6 +72,8 @@ def create(
     bootstrap_servers: str, replication_factor: int = 1, timeout_s: float = 30.0, security: KafkaSecurity = OPEN
 ) -> list[str]:
     """Create the topics that are missing and wait until all can be used; returns the names of the new ones.
+
+    One that was not compacted is so from now on; nothing else of a topic that is there is changed.
 
     Raises `WrongPartitions` for one that exists with another number of partitions, `TopicMissing` after the time-out,
     `KafkaUnreachable`, `AccessRefused`.
@@ -123,6 +128,9 @@ def _create_one(admin: KafkaAdminClient, spec: TopicSpec, replication_factor: in
     try:
         admin.create_topics([NewTopic(spec.name, PARTITIONS, replication_factor, topic_configs=spec.config)])
     except TopicAlreadyExistsError:
+        if spec.is_compacted:  # it may be from before it was
+            compacted = {"cleanup.policy": spec.config["cleanup.policy"]}
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, compacted)])
         return False
     return True
 

@@ -16,7 +16,8 @@ from elasticsearch import Elasticsearch
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
-from churn import kafka_access, logs, pages, settings, topics
+from churn import forgotten_topic, kafka_access, logs, pages, settings, topics
+from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
 from churn.kafka_access import KafkaSecurity
 from churn.refusal import EXIT_REFUSED, AccessRefused
 from es_ingest import indexer, retention, service, templates
@@ -58,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         topics.WrongPartitions,
         service.DeliveryFailed,
         pages.PageUnavailable,
+        ForgetKeyMissing,
+        ForgetKeyWrong,
         KafkaError,
     ) as error:
         log.error("cannot go on", reason=f"{type(error).__name__}: {error}")
@@ -175,6 +178,7 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         currency=shop.shop_currency,
         clock=_now,
         summary_interval_s=SUMMARY_INTERVAL_S,
+        forgotten=forgotten_topic.follow(bootstrap_servers, settings.read(settings.ForgetSettings).key, security),
     )
     own = settings.read(settings.IngestSettings)
     with pages.shown(own.ingest_web_bind, own.ingest_web_port, serving.metrics.registry, serving.progress) as port:

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.live import Live
 from threadpoolctl import threadpool_limits
 
-from churn import feature_store, kafka_access, logs, pages, settings
+from churn import feature_store, forgotten_topic, kafka_access, logs, pages, settings
 from churn.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
 from churn.feature_store import FeatureStore, StoreRefused, StoreUnavailable
+from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
 from churn.refusal import EXIT_REFUSED, AccessRefused
 from churn.state import InvalidState
 from scorer import show
@@ -30,7 +31,7 @@ WATCH_EVERY_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: done or stopped; 1: the message says what is wrong; 77: not let in; 78: a wrong setting or table."""
+    """0: done or stopped; 1: the message says what is wrong; 77: not let in; 78: a wrong setting, key or table."""
     chosen = _parser().parse_args(arguments)
     try:
         if chosen.command == "serve":
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StoreUnavailable, InvalidState, show.UnknownCustomer, pages.PageUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
-    except InvalidActions as error:
+    except (InvalidActions, ForgetKeyMissing, ForgetKeyWrong) as error:
         print(error, file=sys.stderr)
         return 78
 
@@ -93,9 +94,11 @@ def _serve(actions_file: Path) -> int:
             closing(patiently(lambda: Notices(kafka, security=security), stop)) as notices,
             closing(patiently(lambda: RiskTopic(kafka, security), stop)) as risk_topic,
         ):
+            key = settings.read(settings.ForgetSettings).key
+            forgotten = patiently(lambda: forgotten_topic.follow(kafka, key, security), stop)
             live_model = LiveModel(model_dir)
             scoring = Scoring(store, risk_topic, live_model, actions, _now)
-            service = Service(store, notices, scoring, live_model, _now, own.scorer_rescore_per_s)
+            service = Service(store, notices, scoring, live_model, _now, own.scorer_rescore_per_s, forgotten)
             registry, progress = service.metrics.registry, service.progress
             with pages.shown(own.scorer_web_bind, own.scorer_web_port, registry, progress) as port:
                 log.info("started", kafka=kafka, model_dir=str(model_dir), pages=f"{own.scorer_web_bind}:{port}")

@@ -116,5 +116,12 @@ class RiskTopic:
         for future in sent:
             future.get(timeout=0)
 
+    def remove(self, customer_ids: Sequence[str]) -> None:
+        """Leave no card of these customers. Raises `KafkaError`."""
+        sent = [self._producer.send(topics.RISK, key=customer_id.encode()) for customer_id in customer_ids]
+        self._producer.flush(timeout=ANSWER_TIMEOUT_S)
+        for future in sent:
+            future.get(timeout=0)
+
     def close(self) -> None:
         self._producer.close(timeout=1)

@@ -11,8 +11,9 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from churn import feature_store, kafka_access, logs, settings, topics
+from churn import feature_store, forgotten_topic, kafka_access, logs, settings, topics
 from churn.feature_store import RedisFeatureStore, StoreRefused, StoreUnavailable
+from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
 from churn.kafka_access import OPEN, KafkaSecurity
 from churn.refusal import EXIT_REFUSED, AccessRefused
 from churn.topics import TopicMissing, WrongPartitions
@@ -23,7 +24,7 @@ WAIT_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: stopped or done; 1: it says why; 65: too much unreadable; 70: start again; 77: not let in; 78: wrong topic."""
+    """0: stopped or done; 1: it says why; 65: too much unreadable; 70: start again; 77: not let in; 78: wrong setting."""
     parser = argparse.ArgumentParser(prog="python -m stream_processor", description="Events to features in Redis.")
     parser.add_argument(
         "command",
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure("stream_processor", settings.read(settings.LogSettings).log_format)
     try:
         return _rebuild() if chosen.command == "rebuild" else _serve()
-    except WrongPartitions as error:
+    except (WrongPartitions, ForgetKeyMissing, ForgetKeyWrong) as error:
         print(error, file=sys.stderr)
         return EXIT_WRONG_TOPIC
     except (AccessRefused, StoreRefused) as error:
@@ -64,6 +65,9 @@ def _serve() -> int:
         store=store,
         redis_run_id=redis_run_id,
         security=security,
+        forgotten=forgotten_topic.follow(
+            kafka.kafka_bootstrap_servers, settings.read(settings.ForgetSettings).key, security
+        ),
     )
     faust.Worker(
         app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False
@@ -95,6 +99,8 @@ def _rebuild() -> int:
     kafka = settings.read(settings.KafkaSettings)
     security = kafka_access.from_settings(kafka)
     topics.check(kafka.kafka_bootstrap_servers, security)
+    key = settings.read(settings.ForgetSettings).key
+    forgotten = forgotten_topic.follow(kafka.kafka_bootstrap_servers, key, security)
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description:<20}"), *columns, console=console) as progress:
@@ -110,6 +116,7 @@ def _rebuild() -> int:
             on_folded=lambda done, total: progress.update(folding, completed=done, total=total),
             on_switched=lambda customers: progress.advance(switching, customers),
             security=security,
+            forgotten=forgotten,
         ).run()
     print(
         f"{rebuilt.customers:,} customers rebuilt from {rebuilt.events:,} events; {rebuilt.refused:,} messages were no "

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from churn import topics
 from churn.feature_store import RedisFeatureStore
+from churn.forgotten import NOBODY, Forgotten
 from churn.kafka_access import MECHANISM, OPEN, KafkaSecurity
 from churn.logs import get_logger
 from churn.settings import StreamProcessorSettings
@@ -43,6 +44,7 @@ def create_app(
     store: RedisFeatureStore,
     redis_run_id: str,
     security: KafkaSecurity = OPEN,
+    forgotten: Forgotten = NOBODY,
 ) -> faust.App:
     """The worker's app; nothing connects before it is started. Any other Redis than `redis_run_id` ends it."""
     batch_driver.register()
@@ -71,7 +73,13 @@ def create_app(
         web_bind=settings.stream_web_bind,
         web_port=settings.stream_web_port,
     )
-    fold = Fold(store.read_states, topic=topics.EVENTS, currency=currency, max_customers=settings.stream_max_customers)
+    fold = Fold(
+        store.read_states,
+        topic=topics.EVENTS,
+        currency=currency,
+        max_customers=settings.stream_max_customers,
+        forgotten=forgotten,
+    )
     _add_agent(app, fold, store, redis_run_id, lambda: _create_producer(bootstrap_servers, security), settings)
     return app
 
@@ -176,6 +184,7 @@ async def _summarise(fold: Fold, lag: Callable[[], dict[int, int]]) -> None:
             per_s=round((fold.applied - applied) / SUMMARY_EVERY_S, 1),
             lag=sum(lag().values()),
             refused=dict(newly_refused),
+            forgotten=fold.dropped,
             **where,
         )
         applied, skipped, refused = fold.applied, fold.skipped, fold.refused.copy()
@@ -205,6 +214,7 @@ def _health(processor: Processor, fold: Fold, lag: dict[int, int]) -> dict[str, 
         "applied": fold.applied,
         "skipped": fold.skipped,
         "refused": fold.refused.total(),
+        "forgotten": fold.dropped,
     }
 
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from churn import history, offline, settings
+from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong, Forgotten, read_file
 from churn.history import HistoryMissing
 from churn.model import HORIZON_DAYS, ModelError, live_version, lives, load, roll_back
 from churn.offline import SparkMissing
@@ -42,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HistoryHasHole as error:
         print(f"{error}. No model was written.", file=sys.stderr)
         return INSUFFICIENT_DATA
-    except (HistoryMissing, SparkMissing, ModelError, score.UnusableFile, index.NotIndexed, OSError) as error:
+    except (
+        *(HistoryMissing, SparkMissing, ModelError, score.UnusableFile, index.NotIndexed, OSError),
+        *(ForgetKeyMissing, ForgetKeyWrong),
+    ) as error:
         print(error, file=sys.stderr)
         return FAILED
 
@@ -60,6 +64,7 @@ def _train(chosen: argparse.Namespace, console: Console) -> int:
             on_folded=lambda events: progress.advance(folding, events),
             on_tried=lambda: progress.advance(choosing),
             spark_history=chosen.history if chosen.engine == "spark" else None,
+            forgotten=_forgotten(),
         )
     with console.status("writing the report"):
         verdict = keep.keep(trained, chosen.out)
@@ -100,6 +105,7 @@ def _features(chosen: argparse.Namespace, console: Console) -> int:
             engine=chosen.engine,
             processes=_processes(),
             on_done=lambda events: progress.advance(folding, events),
+            forgotten=_forgotten(),
         )
     parquet.write_table(table, chosen.out)
     console.print(f"{table.num_rows:,} customers, {table.num_columns - 1} features each: {chosen.out}", soft_wrap=True)
@@ -180,7 +186,12 @@ def _latest(directory: Path, console: Console) -> tuple[tuple[Samples, Samples |
 
 def _read(directory: Path, console: Console) -> Any:
     with console.status(f"reading {directory}"):
-        return history.read(directory)
+        return history.read(directory, forgotten=_forgotten())
+
+
+def _forgotten() -> Forgotten:
+    own = settings.read(settings.ForgetSettings)
+    return read_file(own.forgotten_file, own.key)
 
 
 def _processes() -> int:
