@@ -24,7 +24,7 @@ WAIT_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: stopped or done; 1: it says why; 65: too much unreadable; 70: start again; 77: not let in; 78: wrong setting."""
+    """0: stopped or done; 1: it says why; 65: too much unreadable; 70: restart; 77: not let in; 78: wrong setting."""
     parser = argparse.ArgumentParser(prog="python -m stream_processor", description="Events to features in Redis.")
     parser.add_argument(
         "command",
