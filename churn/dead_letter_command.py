@@ -23,7 +23,7 @@ PIPED_WIDTH = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: done; 1: Kafka is away, or there is no such letter; 3: some of those to be replayed are bad still; 77: refused."""
+    """0: done; 1: Kafka is away, or there is no such letter; 3: some to be replayed are bad still; 77: not let in."""
     chosen = _parser().parse_args(arguments)
     logs.configure("dead_letters", settings.read(settings.LogSettings).log_format)
     kafka = settings.read(settings.KafkaSettings)

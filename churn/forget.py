@@ -44,7 +44,7 @@ class Places(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: nothing is left; 1: a neighbour is away or somebody still writes of them; 77: not let in; 78: wrong setting."""
+    """0: nothing is left; 1: a neighbour is away, or somebody writes of them yet; 77: not let in; 78: wrong setting."""
     chosen = _parser().parse_args(arguments)
     logs.configure("forget", settings.read(settings.LogSettings).log_format)
     own, paths = settings.read(settings.ForgetSettings), settings.read(settings.PathSettings)
