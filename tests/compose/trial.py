@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -254,15 +255,15 @@ def main() -> int:
     if not (ROOT / ".env").exists():
         raise SystemExit("there is no .env: run `make env`")
     trial = Trial(Console(width=None if sys.stdout.isatty() else 150))
-    steps: list[Callable[[Trial], None]] = [starts, is_restricted]
-    steps += [lambda trial, name=name: heals(trial, name) for name in SERVICES]  # type: ignore[misc]
-    steps += [second_up_changes_nothing, survives_reboot, import_without_kibana]
+    steps: dict[str, Callable[[Trial], None]] = {"first `up`": starts, "users": is_restricted}
+    steps |= {f"kill -9 {name}": partial(heals, service=name) for name in SERVICES}
+    steps |= {"second `up`": second_up_changes_nothing, "reboot": survives_reboot, "Kibana": import_without_kibana}
     with project():
-        for step in steps:
+        for name, step in steps.items():
             try:
                 step(trial)
             except StepFailed as error:
-                trial.row(step.__name__, str(error), False)
+                trial.row(name, str(error), False)
     trial.show()
     return 0 if all(is_right for _, _, is_right, _ in trial.rows) else 1
 
