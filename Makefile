@@ -10,7 +10,6 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,13 +53,13 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 test: check ## everything: the checks, then the tests against real servers
 	$(TEST) tests/end_to_end tests/chaos tests/integration
 
-compose-trial: $(READY) ## bring up, kill and restart everything in docker compose (root on the engine's machine; 10 minutes)
-	$(RUN) tests.compose.trial
-
 check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
 	$(VENV)/bin/python .ci/check_deps.py
 
 bench: bench-fold bench-scorer bench-stream bench-stream-small bench-freshness bench-memory bench-ingest bench-sizes bench-producer ## every benchmark
+compose-trial: $(READY) ## bring up, kill and restart everything in docker compose (root on the engine's machine; 10 minutes)
+	$(RUN) tests.compose.trial
+
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold

@@ -43,8 +43,8 @@ class Follower:
     """Reads the list to its end, and on from there in a thread of its own."""
 
     def __init__(self, bootstrap_servers: str, key: bytes, security: KafkaSecurity = OPEN) -> None:
-        self._security = security
         self._servers = bootstrap_servers.split(",")
+        self._security = security
         self._key = key
         self._partitions = [TopicPartition(topics.FORGOTTEN, number) for number in range(topics.PARTITIONS)]
         self._stop = threading.Event()

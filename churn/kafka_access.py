@@ -121,7 +121,9 @@ def of_reason(reason: object, bootstrap_servers: str, security: KafkaSecurity) -
 def _handshake_problem(bootstrap_servers: str, security: KafkaSecurity) -> str | None:
     """Why encryption is not agreed upon, by a handshake of our own: the clients do not say what has expired."""
     context = security.ssl_context()
-    for server in bootstrap_servers.split(",") if context else ():
+    if context is None:
+        return None
+    for server in bootstrap_servers.split(","):
         host, _, port = server.strip().rpartition(":")
         try:
             with socket.create_connection((host, int(port)), DIAGNOSIS_TIMEOUT_S) as plain:

@@ -31,7 +31,7 @@ WATCH_EVERY_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: done or stopped; 1: the message says what is wrong; 77: not let in; 78: a wrong setting, key or table."""
+    """0: done or stopped; 1: it says what is wrong; 77: not let in; 78: a wrong setting, key or table of actions."""
     chosen = _parser().parse_args(arguments)
     try:
         if chosen.command == "serve":

@@ -24,7 +24,7 @@ WAIT_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: stopped or done; 1: it says why; 65: too much unreadable; 70: restart; 77: not let in; 78: wrong setting."""
+    """0: stopped or done; 1: it says why; 65: too much unreadable; 70: start again; 77: not let in; 78: a setting."""
     parser = argparse.ArgumentParser(prog="python -m stream_processor", description="Events to features in Redis.")
     parser.add_argument(
         "command",
@@ -64,10 +64,10 @@ def _serve() -> int:
         currency=shop.shop_currency,
         store=store,
         redis_run_id=redis_run_id,
-        security=security,
         forgotten=forgotten_topic.follow(
             kafka.kafka_bootstrap_servers, settings.read(settings.ForgetSettings).key, security
         ),
+        security=security,
     )
     faust.Worker(
         app, loglevel="WARNING", quiet=True, redirect_stdouts=False, override_logging=False
@@ -99,8 +99,9 @@ def _rebuild() -> int:
     kafka = settings.read(settings.KafkaSettings)
     security = kafka_access.from_settings(kafka)
     topics.check(kafka.kafka_bootstrap_servers, security)
-    key = settings.read(settings.ForgetSettings).key
-    forgotten = forgotten_topic.follow(kafka.kafka_bootstrap_servers, key, security)
+    forgotten = forgotten_topic.follow(
+        kafka.kafka_bootstrap_servers, settings.read(settings.ForgetSettings).key, security
+    )
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description:<20}"), *columns, console=console) as progress:
@@ -115,8 +116,8 @@ def _rebuild() -> int:
             max_customers=settings.read(settings.StreamProcessorSettings).stream_max_customers,
             on_folded=lambda done, total: progress.update(folding, completed=done, total=total),
             on_switched=lambda customers: progress.advance(switching, customers),
-            security=security,
             forgotten=forgotten,
+            security=security,
         ).run()
     print(
         f"{rebuilt.customers:,} customers rebuilt from {rebuilt.events:,} events; {rebuilt.refused:,} messages were no "

@@ -43,8 +43,8 @@ def create_app(
     currency: str,
     store: RedisFeatureStore,
     redis_run_id: str,
-    security: KafkaSecurity = OPEN,
     forgotten: Forgotten = NOBODY,
+    security: KafkaSecurity = OPEN,
 ) -> faust.App:
     """The worker's app; nothing connects before it is started. Any other Redis than `redis_run_id` ends it."""
     batch_driver.register()

@@ -51,8 +51,8 @@ class Rebuild:
         max_customers: int,
         on_folded: Callable[[int, int], object],
         on_switched: Callable[[int], object],
-        security: KafkaSecurity = OPEN,
         forgotten: Forgotten = NOBODY,
+        security: KafkaSecurity = OPEN,
     ) -> None:
         self._security = security
         self._servers = bootstrap_servers.split(",")
