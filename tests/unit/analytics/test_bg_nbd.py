@@ -10,15 +10,14 @@ import pytest
 from analytics import bg_nbd
 from churn.purchase_process import Histories, NotFitted, Process
 
-
 HOLDOUT_WEEKS = 39.0
 
 
 @pytest.mark.real_data
-def test_cdnow_gives_the_published_parameters_and_holdout() -> None:
-    with (DATA / "cdnow_customers_summary.csv").open() as file:
+def test_cdnow_gives_the_published_parameters_and_holdout(real_data: Path) -> None:
+    with (real_data / "cdnow_customers_summary.csv").open() as file:
         rows = [(float(row["frequency"]), float(row["recency"]), float(row["T"])) for row in csv.DictReader(file)]
-    said = json.loads((DATA / "facts.json").read_text())["cdnow_sample"]["lifetimes"]
+    said = json.loads((real_data / "facts.json").read_text())["cdnow_sample"]["lifetimes"]
     seen = Histories.of(*np.array(rows).T)
     found = bg_nbd.fit(seen)
     assert found == pytest.approx([said[name] for name in ("r", "alpha", "a", "b")], abs=0.002)
