@@ -9,20 +9,22 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
-from elastic_transport import TransportError
-from elasticsearch import ApiError, BadRequestError, Elasticsearch
+from elastic_transport import TlsError, TransportError
+from elasticsearch import ApiError, AuthenticationException, AuthorizationException, BadRequestError, Elasticsearch
 from pydantic import AwareDatetime
 
 from churn import analysis_tables
 from churn.dead_letters import DeadLetter
 from churn.events import EventSchema
 from churn.features import FEATURES
+from churn.refusal import AccessRefused
 
 Properties = dict[str, dict[str, Any]]
 
 EVENTS: Final = "events"
 CUSTOMERS: Final = "customers"
 RISK: Final = "risk"
+PIPELINE: Final = "pipeline"
 DEAD_LETTERS: Final = "dead-letters"
 
 MAX_FIELDS: Final = 500
@@ -82,6 +84,10 @@ class MappingConflict(RuntimeError):
     """An index that is there already has a field of another type than its template says."""
 
 
+class IndexRefused(AccessRefused):
+    """Elasticsearch does not let us in or do this, or is not the one it says it is."""
+
+
 class IndexUnavailable(ConnectionError):
     """Elasticsearch is away, refuses everybody or is overloaded; nothing is known of the last request."""
 
@@ -98,7 +104,7 @@ def _field_of(annotation: Any) -> dict[str, Any]:
 
 def _event_properties() -> Properties:
     of_schema = {name: _field_of(field.annotation) for name, field in EventSchema.model_fields.items()}
-    return {"@timestamp": _DATE, "ingested_at": _DATE, **of_schema, "revenue": _DOUBLE}
+    return {"@timestamp": _DATE, "ingested_at": _DATE, **of_schema, "revenue": _DOUBLE, "delay_s": _DOUBLE}
 
 
 def _card_properties() -> Properties:
@@ -133,6 +139,13 @@ def _card_properties() -> Properties:
     return said | {feature.name: _BY_UNIT[feature.unit] for feature in FEATURES}
 
 
+def _health_properties() -> Properties:
+    words = dict.fromkeys(("part", "worker", "kind"), _KEYWORD)
+    counts = dict.fromkeys(("documents", "refused", "lag"), _LONG)
+    numbers = dict.fromkeys(("interval_s", "documents_per_s", "freshness_p50_s", "freshness_p99_s"), _DOUBLE)
+    return {"@timestamp": _DATE, **words, **counts, **numbers}
+
+
 def _letter_properties() -> Properties:
     of_struct = {field.name: _field_of(field.type) for field in msgspec.structs.fields(DeadLetter)}
     special: Properties = {"letter_id": _UNBOUNDED, "file": _UNBOUNDED, "detail": {"type": "text"}, "raw": _ONLY_KEPT}
@@ -147,6 +160,7 @@ ALL: Final = (
     Template(f"ebb-{EVENTS}", f"{EVENTS}-*", _event_properties()),
     Template(f"ebb-{CUSTOMERS}", CUSTOMERS, _card_properties()),
     Template(f"ebb-{RISK}", f"{RISK}-*", _card_properties()),
+    Template(f"ebb-{PIPELINE}", f"{PIPELINE}-*", _health_properties()),
     Template(f"ebb-{DEAD_LETTERS}", f"{DEAD_LETTERS}-*", _letter_properties()),
     *(Template(f"ebb-{table.index}", table.index, _table_properties(table)) for table in analysis_tables.ALL),
 )
@@ -173,7 +187,8 @@ def body(template: Template, replicas: int) -> dict[str, Any]:
 def put(client: Elasticsearch, replicas: int) -> list[str]:
     """Put all templates, and add their new fields to indices that are there already; returns the templates' names.
 
-    Raises `MappingConflict` when an index has a field of another type, `IndexUnavailable` when nothing can be said.
+    Raises `MappingConflict` when an index has a field of another type, `IndexRefused` when we may not, and
+    `IndexUnavailable` when nothing can be said.
     """
     for template in ALL:
         try:
@@ -190,6 +205,27 @@ def put(client: Elasticsearch, replicas: int) -> list[str]:
                 f"{template.pattern}: {reason}; copy its documents into an index with the new mapping, or remove it "
                 "and let es_ingest read the topic again"
             ) from error
+        except (AuthenticationException, AuthorizationException, TlsError) as error:
+            raise IndexRefused(_refusal(client, error)) from error
         except (ApiError, TransportError) as error:
-            raise IndexUnavailable(f"Elasticsearch: {error}") from error
+            raise IndexUnavailable(f"Elasticsearch at {_url(client)} (ELASTICSEARCH_URL): {_said(error)}") from error
     return [template.name for template in ALL]
+
+
+def _refusal(client: Elasticsearch, error: ApiError | TransportError) -> str:
+    if isinstance(error, TlsError):
+        check = "the server's certificate, and ELASTICSEARCH_CA_FILE, which names who signed it"
+    elif isinstance(error, AuthenticationException):
+        check = "ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD"
+    else:
+        check = "the roles of ELASTICSEARCH_USERNAME"
+    return f"Elasticsearch at {_url(client)} (ELASTICSEARCH_URL): {_said(error)}; check {check}"
+
+
+def _said(error: ApiError | TransportError) -> str:
+    """With its reason: a `TransportError` without an attempt before it tells none as text."""
+    return str(error.message) if isinstance(error, TransportError) else str(error)
+
+
+def _url(client: Elasticsearch) -> str:
+    return ", ".join(node.base_url for node in client.transport.node_pool.all())

@@ -14,10 +14,12 @@ from types import FrameType
 
 from rich.console import Console
 
-from churn import logs, settings
+from churn import kafka_access, logs, pages, settings
 from churn.history import HistoryExists
+from churn.refusal import EXIT_REFUSED, AccessRefused
 from producer import arguments, history_files, simulate
 from producer.errors import ProducerError
+from producer.metrics import Metrics
 from producer.pacing import EventTime, FixedRate, NoWait, Pace, Sleep
 from producer.progress import ProgressLine
 from producer.replay import Counts, Replay, shift_to
@@ -57,6 +59,9 @@ def main() -> int:
 
             return quality.run(options, _currency(), _now(), partial(_progress, "reading", "rows"))
         return {"simulate": _simulate, "replay": _replay}[options.command](options, stop)
+    except AccessRefused as error:
+        print(f"producer: {error}", file=sys.stderr)
+        return EXIT_REFUSED
     except (ProducerError, HistoryExists, OSError) as error:
         print(f"producer: {error}", file=sys.stderr)
         return 1
@@ -77,7 +82,7 @@ def _simulate(options: argparse.Namespace, stop: Stop) -> int:
             print(f"producer: stopped before the history was complete{left}", file=sys.stderr)
             return _exit_code(stop)
         if options.live and not stop.is_asked():
-            _live(options, stop, simulation, send)
+            _live(options, stop, simulation, send, sinks[0])
             return 0
         counts.events = counts.events or simulation.num_events
     print(said)
@@ -100,13 +105,21 @@ def _past(options: argparse.Namespace, stop: Stop, simulation: Simulation, send:
     return simulate.described(lived)
 
 
-def _live(options: argparse.Namespace, stop: Stop, simulation: Simulation, send: Callable[..., None]) -> None:
+def _live(
+    options: argparse.Namespace, stop: Stop, simulation: Simulation, send: Callable[..., None], sink: KafkaSink
+) -> None:
+    own = settings.read(settings.ProducerSettings)
+    metrics = Metrics(sink, time.monotonic, time.time)
     ends = time.monotonic() + (options.for_s or float("inf"))
     pace = FixedRate(options.rate, time.monotonic, lambda seconds: stop.wait(min(seconds, ends - time.monotonic())))
     present = simulate.as_of_now(simulation.live(_now()), pace, _now)
-    with _progress("live", "events") as progress:
+    with (
+        pages.shown(own.producer_web_bind, own.producer_web_port, metrics.registry, metrics.progress) as port,
+        _progress("live", "events") as progress,
+    ):
+        log.info("started", pages=f"{own.producer_web_bind}:{port}", rate=options.rate)
         send(
-            present,
+            metrics.watched(present),
             progress=progress,
             expected=None,
             must_stop=lambda: stop.is_asked() or time.monotonic() >= ends,
@@ -155,12 +168,18 @@ def _currency() -> str:
     return settings.read(settings.ShopSettings).shop_currency
 
 
+def _kafka_sink(topic: str, linger_ms: int) -> KafkaSink:
+    kafka = settings.read(settings.KafkaSettings)
+    security = kafka_access.from_settings(kafka)
+    return KafkaSink(kafka.kafka_bootstrap_servers, topic, linger_ms=linger_ms, security=security)
+
+
 @contextmanager
-def _topic(name: str | None, linger_ms: int) -> Iterator[list[Sink]]:
+def _topic(name: str | None, linger_ms: int) -> Iterator[list[KafkaSink]]:
     if name is None:
         yield []
         return
-    sink = KafkaSink(settings.read(settings.KafkaSettings).kafka_bootstrap_servers, name, linger_ms=linger_ms)
+    sink = _kafka_sink(name, linger_ms)
     try:
         yield [sink]
     finally:
@@ -172,9 +191,8 @@ def _sinks(options: argparse.Namespace) -> Iterator[list[Sink]]:
     with ExitStack() as opened:
         sinks: list[Sink] = []
         if options.topic is not None:
-            servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
             linger_ms = LIVE_LINGER_MS if options.rate else LINGER_MS
-            sinks.append(KafkaSink(servers, options.topic, linger_ms=linger_ms))
+            sinks.append(_kafka_sink(options.topic, linger_ms))
             opened.callback(sinks[-1].close)
         if options.output is not None:
             sinks.append(HistorySink(options.output))

@@ -4,16 +4,19 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 import faust
 from aiokafka import AIOKafkaProducer
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from churn import topics
 from churn.feature_store import RedisFeatureStore
+from churn.forgotten import NOBODY, Forgotten
+from churn.kafka_access import MECHANISM, OPEN, KafkaSecurity
 from churn.logs import get_logger
 from churn.settings import StreamProcessorSettings
 from churn.topics import WrongPartitions
@@ -26,6 +29,7 @@ from stream_processor.processor import BATCH_BYTES, Processor
 
 MAX_SILENCE_S: Final = 30.0
 WATCH_MEMBERSHIP_S: Final = 5.0
+SUMMARY_EVERY_S: Final = 30.0
 EXIT_UNREADABLE: Final = 65
 EXIT_WRONG_TOPIC: Final = 78
 
@@ -39,12 +43,15 @@ def create_app(
     currency: str,
     store: RedisFeatureStore,
     redis_run_id: str,
+    forgotten: Forgotten = NOBODY,
+    security: KafkaSecurity = OPEN,
 ) -> faust.App:
     """The worker's app; nothing connects before it is started. Any other Redis than `redis_run_id` ends it."""
     batch_driver.register()
     app = faust.App(
         settings.stream_group,
         broker=[f"{batch_driver.SCHEME}://{server}" for server in bootstrap_servers.split(",")],
+        broker_credentials=_credentials(security),
         store="memory://",
         datadir=Path(tempfile.gettempdir()) / "ebb-faust",  # nothing is kept there, but Faust makes the directory
         key_serializer="raw",
@@ -66,8 +73,14 @@ def create_app(
         web_bind=settings.stream_web_bind,
         web_port=settings.stream_web_port,
     )
-    fold = Fold(store.read_states, topic=topics.EVENTS, currency=currency, max_customers=settings.stream_max_customers)
-    _add_agent(app, fold, store, redis_run_id, bootstrap_servers, settings)
+    fold = Fold(
+        store.read_states,
+        topic=topics.EVENTS,
+        currency=currency,
+        max_customers=settings.stream_max_customers,
+        forgotten=forgotten,
+    )
+    _add_agent(app, fold, store, redis_run_id, lambda: _create_producer(bootstrap_servers, security), settings)
     return app
 
 
@@ -76,7 +89,7 @@ def _add_agent(
     fold: Fold,
     store: RedisFeatureStore,
     redis_run_id: str,
-    bootstrap_servers: str,
+    create_producer: Callable[[], AIOKafkaProducer],
     settings: StreamProcessorSettings,
 ) -> None:
     running: list[Processor] = []
@@ -93,7 +106,7 @@ def _add_agent(
         return Processor(
             fold,
             store,
-            _create_producer(bootstrap_servers),
+            create_producer(),
             metrics,
             DeadLetterLimit(settings.stream_max_dead_share),
             is_current=is_current,
@@ -109,7 +122,10 @@ def _add_agent(
         processor = create_processor()
         app.consumer.on_forget = processor.forget
         running[:] = [processor]
-        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), _watch_membership(app))]
+        beside = [
+            asyncio.create_task(_or_exit(work))
+            for work in (processor.run(), _watch_membership(app), _summarise(fold, lag))
+        ]
         try:
             async for event in stream.noack().events():
                 await _or_exit(processor.take(event))
@@ -121,7 +137,17 @@ def _add_agent(
     _add_pages(app, running, fold, metrics)
 
 
-def _create_producer(bootstrap_servers: str) -> AIOKafkaProducer:
+def _credentials(security: KafkaSecurity) -> Credentials | None:
+    """What Faust is told of our name and of encryption."""
+    context = security.ssl_context()
+    if security.username:
+        return SASLCredentials(
+            username=security.username, password=security.known_password, ssl_context=context, mechanism=MECHANISM
+        )
+    return SSLCredentials(context) if context else None
+
+
+def _create_producer(bootstrap_servers: str, security: KafkaSecurity) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers.split(","),
         acks="all",
@@ -129,6 +155,7 @@ def _create_producer(bootstrap_servers: str) -> AIOKafkaProducer:
         linger_ms=0,
         max_batch_size=BATCH_BYTES,
         max_request_size=topics.MAX_MESSAGE_BYTES,
+        **security.client_options(),
     )
 
 
@@ -140,6 +167,27 @@ async def _watch_membership(app: faust.App) -> None:
         count = app.consumer.partitions_of(topics.EVENTS)
         if count not in (None, topics.PARTITIONS):
             raise WrongPartitions(topics.EVENTS, count)
+
+
+async def _summarise(fold: Fold, lag: Callable[[], dict[int, int]]) -> None:
+    """One line per interval: what was done, and where the last refused event lies."""
+    applied, skipped, refused = fold.applied, fold.skipped, fold.refused.copy()
+    while True:
+        await asyncio.sleep(SUMMARY_EVERY_S)
+        newly_refused = fold.refused - refused
+        last = fold.last_refused if newly_refused else None
+        where = {"last_refused": last.letter_id, "customer_id": last.customer_id} if last else {}
+        log.info(
+            "folded",
+            applied=fold.applied - applied,
+            skipped=fold.skipped - skipped,
+            per_s=round((fold.applied - applied) / SUMMARY_EVERY_S, 1),
+            lag=sum(lag().values()),
+            refused=dict(newly_refused),
+            forgotten=fold.dropped,
+            **where,
+        )
+        applied, skipped, refused = fold.applied, fold.skipped, fold.refused.copy()
 
 
 def _add_pages(app: faust.App, running: list[Processor], fold: Fold, metrics: Metrics) -> None:
@@ -166,6 +214,7 @@ def _health(processor: Processor, fold: Fold, lag: dict[int, int]) -> dict[str, 
         "applied": fold.applied,
         "skipped": fold.skipped,
         "refused": fold.refused.total(),
+        "forgotten": fold.dropped,
     }
 
 

@@ -17,6 +17,9 @@ from faust.types import TP
 
 SCHEME = "batches"
 EXIT_RESTART = 70
+# A batch costs Faust as much as some hundred events: the broker holds back what trickles in for a moment.
+FETCH_WAIT_MS = 40
+FETCH_BYTES = 256 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +45,15 @@ class Batch:
         self.records = ()
 
 
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Faust's classes are untyped here
+    """Faust's thread around aiokafka's consumer, with fetches that wait for company."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms, consumer._fetch_min_bytes = FETCH_WAIT_MS, FETCH_BYTES
+        return consumer
+
+
 class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are untyped here
     """Faust's aiokafka consumer, counting batches.
 
@@ -57,6 +69,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are unt
         self._in_flight: dict[TP, deque[Any]] = defaultdict(deque)
         self._next_offset: dict[TP, int] = {}
         self._resumes_at: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> "ConsumerThread":
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Batch]]:
         records = await super()._getmany(active_partitions, timeout)
