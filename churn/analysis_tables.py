@@ -426,7 +426,10 @@ MODEL_DRIFT: Final = Table(
     (
         *_keywords(model_version="The live model.", feature="The feature, or `risk` for the score itself."),
         *_numbers(psi="Population stability index.", limit="What chance alone reaches once in a thousand looks."),
-        *_flags(alert="Whether it is above 0.1 and above the limit."),
+        *_flags(
+            has_moved="Whether it is above 0.1 and above the limit.",
+            alert="Whether it has moved now and at the look before.",
+        ),
     ),
     (AT, "model_version", "feature"),
     (AT, "model_version"),

@@ -25,7 +25,7 @@ MAX_UNWRITTEN_EVENTS: Final = 30_000
 BATCH_BYTES: Final = 512 * 1024
 # A worker that is behind by more than this writes less often: a customer's many changes cost one write then.
 BEHIND_FROM_MS: Final = 1_000
-BEHIND_SLOWDOWN: Final = 10
+BEHIND_SLOWDOWN: Final = 25
 # The batches of one fetch come one after another: their customers are written together.
 SETTLE_S: Final = 0.004
 IDLE_S: Final = 0.5

@@ -18,6 +18,7 @@ from elasticsearch import Elasticsearch
 from churn import model, risk_card, segments, topics
 from churn.features import feature_row
 from churn.risk_card import Driver, RiskCard, Status
+from churn.settings import ElasticsearchSettings
 from churn.state import EMPTY
 from es_ingest import documents, indexer, templates
 from es_ingest.documents import Message
@@ -104,7 +105,7 @@ def index(client: Elasticsearch, messages: Iterable[Message]) -> None:
 @pytest.fixture
 def empty(elasticsearch_url: str) -> Iterator[Elasticsearch]:
     """The shared Elasticsearch with our templates and no document of ours, before and after."""
-    client = indexer.connect(elasticsearch_url, None, None)
+    client = indexer.connect(ElasticsearchSettings(elasticsearch_url=elasticsearch_url))
     forget(client)
     templates.put(client, replicas=0)
     yield client
