@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer docs lock
+.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,7 +51,7 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 test: check ## everything: the checks, then the tests against real servers
 	$(TEST) tests/end_to_end tests/chaos tests/integration
 
-bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-producer ## every benchmark
+bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer ## every benchmark
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
@@ -73,6 +73,9 @@ $(PEERS)/.ready: benchmarks/requirements.lock $(READY)
 	$(VENV)/bin/python -m venv --clear $(PEERS)
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+bench-ingest: $(READY) ## es_ingest beside the client's own parallel_bulk (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.ingest $(if $(WRITE),--write) $(ARGS)
 
 bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB
 	$(RUN) benchmarks.producer

@@ -83,7 +83,9 @@ class StreamProcessorSettings(BaseSettings):
         le=1,
         description="Share of unreadable events in a minute (100 of them at least) that stops the worker; 1: never.",
     )
-    stream_max_customers: int = Field(200_000, ge=1, description="Customers whose state is kept in memory.")
+    stream_max_customers: int = Field(
+        200_000, ge=1, description="Customers whose state is kept in memory, about 1 KB each."
+    )
     stream_web_bind: str = Field("127.0.0.1", description="Address of the pages /healthz and /metrics.")
     stream_web_port: int = Field(6066, ge=1, le=65535, description="Their port.")
 

@@ -1,8 +1,11 @@
-"""`python -m es_ingest [serve | templates]`: index the topics until stopped, or only put the index templates."""
+"""`python -m es_ingest [serve | templates | retention]`: index the topics until stopped, put the index templates alone,
+or delete the oldest months."""
 
 import argparse
 import logging
+import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -14,7 +17,8 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
 from churn import logs, settings, topics
-from es_ingest import indexer, service, templates
+from es_ingest import indexer, retention, service, templates
+from es_ingest.health import Health
 from es_ingest.refusals import RefusalSender
 
 WAIT_S = 2.0
@@ -40,6 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
         elastic.elasticsearch_url, elastic.elasticsearch_username, password.get_secret_value() if password else None
     )
     try:
+        if options.command == "retention":
+            return _retain(
+                client, {kind: months for kind in retention.MONTHLY if (months := vars(options)[kind])}, options
+            )
         if options.command == "templates":
             return _put_templates(client, options.replicas, options.timeout)
         return _serve(client, options.replicas)
@@ -51,13 +59,64 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m es_ingest", description=sys.modules[__name__].__doc__)
-    parser.add_argument("command", nargs="?", choices=("serve", "templates"), default="serve", help="default: serve")
-    parser.add_argument("--replicas", type=int, default=0, metavar="N", help="copies of each index (default: 0)")
-    parser.add_argument(
-        "--timeout", type=float, default=120, metavar="S", help="`templates` gives up after this many seconds (120)"
+    parser = argparse.ArgumentParser(
+        prog="python -m es_ingest", description="Everything on the topics into Elasticsearch, each document once."
     )
+    copies = argparse.ArgumentParser(add_help=False)
+    copies.add_argument("--replicas", type=int, default=0, metavar="N", help="copies of each index (default: 0)")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help="`serve` when left out")
+    about_serve = (
+        "Put the index templates, then index the topics events, risk and dead-letters until SIGTERM. Waits for any "
+        "neighbour that is away. Several may run: they share the partitions."
+    )
+    commands.add_parser("serve", parents=[copies], help="index the topics until stopped", description=about_serve)
+    about_templates = (
+        "Put the index templates and add their new fields to indices that are there; ends with 1 when Elasticsearch "
+        "does not come, or when an index has a field of another type."
+    )
+    alone = commands.add_parser(
+        "templates", parents=[copies], help="put the index templates and end", description=about_templates
+    )
+    alone.add_argument(
+        "--timeout", type=float, default=120, metavar="S", help="give up after so many seconds (default: 120)"
+    )
+    about_retention = (
+        "Delete the monthly indices outside the last N months, the current one (UTC) included; a kind without its "
+        "option is kept for ever. Topics and Redis stay as they are."
+    )
+    forgetting = commands.add_parser("retention", help="delete the oldest months", description=about_retention)
+    for kind in retention.MONTHLY:
+        text = f"months of {kind}-* to keep"
+        forgetting.add_argument(f"--{kind}-months", dest=kind, type=_months, metavar="N", help=text)
+    forgetting.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    parser.set_defaults(command="serve", replicas=0)
     return parser
+
+
+def _months(text: str) -> int:
+    months = int(text)
+    if months < 1:
+        raise argparse.ArgumentTypeError("keep one month at least")
+    return months
+
+
+def _retain(client: Elasticsearch, months: dict[str, int], options: argparse.Namespace) -> int:
+    if not months:
+        print("retention: nothing to do; say how many months to keep, see --help", file=sys.stderr)
+        return 2
+    try:
+        expired = retention.find(client, months, _now())
+        for each in expired:
+            if not options.dry_run:
+                retention.delete(client, each)
+            done = "would delete" if options.dry_run else "deleted"
+            print(f"{done} {each.name}: {each.documents:,} documents, {each.size_bytes / 2**20:,.1f} MiB")
+    except templates.IndexUnavailable as error:
+        print(f"retention: {error}", file=sys.stderr)
+        return 1
+    if not expired:
+        print("no index is older than what is to be kept")
+    return 0
 
 
 def _put_templates(client: Elasticsearch, replicas: int, timeout_s: float) -> int:
@@ -98,6 +157,7 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         consumer,
         indexer.Indexer(client),
         RefusalSender(producer, _now),
+        Health(f"{socket.gethostname()}-{os.getpid()}", _now),
         currency=shop.shop_currency,
         clock=_now,
         summary_interval_s=SUMMARY_INTERVAL_S,

@@ -36,18 +36,21 @@ class Message(Protocol):
 
 
 class Document(NamedTuple):
-    """One document on its way: `kind` is its index without the month, `lines` its two lines of a bulk request."""
+    """One document on its way: `kind` is its index without the month, `lines` its two lines of a bulk request.
+
+    `message` is what it was made of; None where that is no message.
+    """
 
     kind: str
     lines: bytes
-    message: Message
+    message: Message | None
 
 
 def _document_fields() -> list[Any]:
     """The fields of an event's document. Only what is absent is left out: the quantity stands even where it is 1."""
     fields: list[Any] = [("timestamp", datetime), ("ingested_at", datetime)]
     fields += [(name, Any, None) for name in EventSchema.model_fields]
-    return [*fields, ("revenue", float | None, None)]
+    return [*fields, ("revenue", float | None, None), ("delay_s", float | None, None)]
 
 
 _EventDocument: Final = msgspec.defstruct(
@@ -77,10 +80,11 @@ def _of_event(message: Message, now: datetime, currency: str) -> Document:
     ingested_at = datetime.fromtimestamp(message.timestamp / 1000, UTC) if message.timestamp >= 0 else now
     event = events.decode(message.value, now=ingested_at, currency=currency)
     fields = msgspec.structs.astuple(event)  # type: ignore[arg-type] # at run time an event is a struct
-    document = _EventDocument(event.occurred_at, ingested_at, *fields, revenue(event))
+    delay_s = (ingested_at - event.occurred_at).total_seconds()
+    document = _EventDocument(event.occurred_at, ingested_at, *fields, revenue(event), delay_s)
     # `create`: the first event of an id stays, as it does in the fold.
     action = b'{"create":{"_index":"%b","_id":%b}}\n' % (
-        _in_month(EVENTS, event.occurred_at).encode(),
+        in_month(EVENTS, event.occurred_at).encode(),
         _encode(_bounded_id(event.event_id)),
     )
     return Document(EVENTS, action + _encode(document) + b"\n", message)
@@ -99,7 +103,7 @@ def _of_card(message: Message, card: RiskCard) -> list[Document]:
     as_of = card.as_of.astimezone(UTC).isoformat()
     return [
         _versioned(CUSTOMERS, CUSTOMERS, card.customer_id, card.as_of, source, message),
-        _versioned(RISK, _in_month(RISK, card.as_of), f"{card.customer_id} {as_of}", card.scored_at, source, message),
+        _versioned(RISK, in_month(RISK, card.as_of), f"{card.customer_id} {as_of}", card.scored_at, source, message),
     ]
 
 
@@ -148,13 +152,14 @@ def _versioned(kind: str, index: str, document_id: str, version: datetime, sourc
 
 
 def _of_letter(message: Message, letter: dead_letters.DeadLetter) -> Document:
-    action = {"_index": _in_month(DEAD_LETTERS, letter.failed_at), "_id": _bounded_id(letter.letter_id)}
+    action = {"_index": in_month(DEAD_LETTERS, letter.failed_at), "_id": _bounded_id(letter.letter_id)}
     fields = {name: value for name, value in msgspec.structs.asdict(letter).items() if value is not None}
     source = _encode({"@timestamp": letter.failed_at, **fields})
     return Document(DEAD_LETTERS, _encode({"create": action}) + b"\n" + source + b"\n", message)
 
 
-def _in_month(kind: str, moment: datetime) -> str:
+def in_month(kind: str, moment: datetime) -> str:
+    """The index of this kind that holds this moment (aware)."""
     if moment.tzinfo is not UTC:
         moment = _to_utc(moment)
     month = (moment.year, moment.month)

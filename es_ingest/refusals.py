@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -24,7 +24,13 @@ log = get_logger(__name__)
 
 
 def letter_of(message: Message, detail: str, failed_at: datetime) -> DeadLetter:
-    """The dead letter of a message whose document was refused; the same message always gives the same `letter_id`."""
+    """The dead letter of a message whose document was refused; the same message always gives the same `letter_id`.
+
+    `failed_at` stands in for the time of a message that has none: read again in a later month, the letter must come
+    into the index of the same month.
+    """
+    if message.timestamp >= 0:
+        failed_at = datetime.fromtimestamp(message.timestamp / 1000, UTC)
     letter = dead_letters.of_message(
         InvalidEvent(Reason.INVALID_FIELD, detail),
         message.value,
@@ -44,10 +50,15 @@ class RefusalSender:
         self._producer = producer
         self._clock = clock
 
-    def send(self, refused: Iterable[tuple[Message, str]], stop: threading.Event) -> bool:
+    def send(self, refused: Iterable[tuple[Message | None, str]], stop: threading.Event) -> bool:
         """Send one letter per message and wait until Kafka has them all; False when `stop` was set before that."""
-        details = {(message.topic, message.partition, message.offset): (message, why) for message, why in refused}
+        details = {
+            message and (message.topic, message.partition, message.offset): (message, why) for message, why in refused
+        }
         for message, detail in details.values():
+            if message is None:
+                log.error("a document of our own was refused by the index", reason=detail)
+                continue
             if message.topic == topics.DEAD_LETTERS:
                 place = f"{message.topic}-{message.partition}-{message.offset}"
                 log.warning("a dead letter was refused by the index", message=place, reason=detail)

@@ -22,6 +22,7 @@ from churn.logs import get_logger
 from churn.membership import Membership
 from es_ingest import documents
 from es_ingest.documents import Document, Message
+from es_ingest.health import Health
 from es_ingest.indexer import Indexer, Outcome
 from es_ingest.refusals import RefusalSender
 
@@ -47,11 +48,15 @@ class DeliveryFailed(RuntimeError):
 
 @dataclass
 class Batch:
-    """What was read and is not yet acknowledged: documents, messages that are refused already, offsets to commit."""
+    """What was read and is not yet acknowledged: documents, messages that are refused already, offsets to commit.
+
+    `arrived` counts the messages of each topic by their time, in epoch milliseconds.
+    """
 
     documents: list[Document] = field(default_factory=list)
     refused: list[tuple[Message, str]] = field(default_factory=list)
     offsets: dict[TopicPartition, int] = field(default_factory=dict)
+    arrived: dict[str, Counter[int]] = field(default_factory=dict)
     size_bytes: int = 0
     began_s: float = 0.0
 
@@ -60,7 +65,11 @@ class Batch:
         return len(self.documents) >= MAX_DOCUMENTS or self.size_bytes >= MAX_BYTES
 
     def is_due(self, now_s: float) -> bool:
-        return self.is_full or (bool(self.offsets) and now_s - self.began_s >= LINGER_S)
+        return self.is_full or (not self.is_empty and now_s - self.began_s >= LINGER_S)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.offsets and not self.documents
 
 
 class Flight(threading.Thread):
@@ -83,7 +92,7 @@ class Flight(threading.Thread):
         if outcome is None:
             return
         refused = [(refusal.document.message, refusal.reason) for refusal in outcome.refused]
-        if self._refusals.send(self.batch.refused + refused, self._stop_asked):
+        if self._refusals.send([*self.batch.refused, *refused], self._stop_asked):
             self.outcome = outcome
 
 
@@ -95,6 +104,7 @@ class Service:
         consumer: KafkaConsumer,
         indexer: Indexer,
         refusals: RefusalSender,
+        health: Health,
         *,
         currency: str,
         clock: Callable[[], datetime],
@@ -103,12 +113,13 @@ class Service:
         self._consumer = consumer
         self._indexer = indexer
         self._refusals = refusals
+        self._health = health
         self._currency = currency
         self._clock = clock
         self._batch = Batch()
         self._flight: Flight | None = None
         self._acknowledged: dict[TopicPartition, int] = {}
-        self._read: dict[TopicPartition, int] = {}
+        self._indexed: dict[TopicPartition, int] = {}
         self._counts: Counter[str] = Counter()
         self._summary_interval_s = summary_interval_s
         self._summary_s = time.monotonic()
@@ -122,6 +133,7 @@ class Service:
                 self._collect(partition, messages)
             membership.keep()
             self._land()
+            self._tell_health()
             if self._flight is None and self._batch.is_due(time.monotonic()):
                 self._launch(stop)
             self._pause_or_resume()
@@ -133,8 +145,10 @@ class Service:
 
     def _collect(self, partition: TopicPartition, messages: list[Message]) -> None:
         batch, now, counts = self._batch, self._clock(), self._counts
-        if not batch.offsets:
+        if batch.is_empty:
             batch.began_s = time.monotonic()
+        self._indexed.setdefault(partition, messages[0].offset)
+        batch.arrived.setdefault(partition.topic, Counter()).update([each.timestamp for each in messages])
         for message in messages:
             try:
                 found = documents.of_message(message, now=now, currency=self._currency)
@@ -145,7 +159,7 @@ class Service:
             else:
                 batch.documents += found
                 batch.size_bytes += sum([len(document.lines) for document in found])
-        batch.offsets[partition] = self._read[partition] = messages[-1].offset + 1
+        batch.offsets[partition] = messages[-1].offset + 1
 
     def _launch(self, stop: threading.Event) -> None:
         batch, self._batch = self._batch, Batch()
@@ -162,13 +176,27 @@ class Service:
             return
         self._flight = None
         self._acknowledged |= flight.batch.offsets
-        self._count(flight.outcome, len(flight.batch.refused))
+        self._indexed |= flight.batch.offsets
+        self._count(flight.outcome, flight.batch)
         self._commit()
 
-    def _count(self, outcome: Outcome, undecodable: int) -> None:
+    def _count(self, outcome: Outcome, batch: Batch) -> None:
+        messages = [message for message, _ in batch.refused]
+        messages += [refusal.document.message for refusal in outcome.refused if refusal.document.message is not None]
+        refused = Counter(message.topic for message in messages)
+        self._health.count(outcome.written, refused, batch.arrived)
         self._counts.update(outcome.written)
         self._counts["known"] += outcome.known.total()
-        self._counts["refused"] += len(outcome.refused) + undecodable
+        self._counts["refused"] += refused.total()
+
+    def _tell_health(self) -> None:
+        """Add the figures of an interval that is over to the batch."""
+        if not self._health.is_due:
+            return
+        batch = self._batch
+        if batch.is_empty:
+            batch.began_s = time.monotonic()
+        batch.documents += self._health.documents(self._behind())
 
     def _commit(self) -> None:
         """Commit what is acknowledged; after a failure the next commit holds it too."""
@@ -197,12 +225,15 @@ class Service:
         self._commit()
         counts = {name.replace("-", "_"): count for name, count in self._counts.items() if count}
         written = sum(self._counts[kind] for kind in ("events", "customers", "risk", "dead-letters"))
-        log.info("indexed", **counts, per_second=round(written / elapsed_s), behind=self._behind())
+        log.info("indexed", **counts, per_second=round(written / elapsed_s), behind=sum(self._behind().values()))
         self._counts.clear()
         self._summary_s = time.monotonic()
 
-    def _behind(self) -> int:
-        """Messages on our partitions that were not read yet, as of the last answer of the broker."""
+    def _behind(self) -> dict[str, int]:
+        """Messages on our partitions that are not indexed yet, by topic, as of the last answer of the broker."""
         owned = self._consumer.assignment()
-        ends = {partition: self._consumer.highwater(partition) or 0 for partition in owned}
-        return sum(max(0, end - self._read.get(partition, end)) for partition, end in ends.items())
+        self._indexed = {partition: offset for partition, offset in self._indexed.items() if partition in owned}
+        behind = dict.fromkeys(TOPICS, 0)
+        for partition, indexed in self._indexed.items():
+            behind[partition.topic] += max(0, (self._consumer.highwater(partition) or 0) - indexed)
+        return behind

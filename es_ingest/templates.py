@@ -23,6 +23,7 @@ Properties = dict[str, dict[str, Any]]
 EVENTS: Final = "events"
 CUSTOMERS: Final = "customers"
 RISK: Final = "risk"
+PIPELINE: Final = "pipeline"
 DEAD_LETTERS: Final = "dead-letters"
 
 MAX_FIELDS: Final = 500
@@ -98,7 +99,7 @@ def _field_of(annotation: Any) -> dict[str, Any]:
 
 def _event_properties() -> Properties:
     of_schema = {name: _field_of(field.annotation) for name, field in EventSchema.model_fields.items()}
-    return {"@timestamp": _DATE, "ingested_at": _DATE, **of_schema, "revenue": _DOUBLE}
+    return {"@timestamp": _DATE, "ingested_at": _DATE, **of_schema, "revenue": _DOUBLE, "delay_s": _DOUBLE}
 
 
 def _card_properties() -> Properties:
@@ -132,6 +133,13 @@ def _card_properties() -> Properties:
     return said | {feature.name: _BY_UNIT[feature.unit] for feature in FEATURES}
 
 
+def _health_properties() -> Properties:
+    words = dict.fromkeys(("part", "worker", "kind"), _KEYWORD)
+    counts = dict.fromkeys(("documents", "refused", "lag"), _LONG)
+    numbers = dict.fromkeys(("interval_s", "documents_per_s", "freshness_p50_s", "freshness_p99_s"), _DOUBLE)
+    return {"@timestamp": _DATE, **words, **counts, **numbers}
+
+
 def _letter_properties() -> Properties:
     of_struct = {field.name: _field_of(field.type) for field in msgspec.structs.fields(DeadLetter)}
     special: Properties = {"letter_id": _UNBOUNDED, "file": _UNBOUNDED, "detail": {"type": "text"}, "raw": _ONLY_KEPT}
@@ -146,6 +154,7 @@ ALL: Final = (
     Template(f"ebb-{EVENTS}", f"{EVENTS}-*", _event_properties()),
     Template(f"ebb-{CUSTOMERS}", CUSTOMERS, _card_properties()),
     Template(f"ebb-{RISK}", f"{RISK}-*", _card_properties()),
+    Template(f"ebb-{PIPELINE}", f"{PIPELINE}-*", _health_properties()),
     Template(f"ebb-{DEAD_LETTERS}", f"{DEAD_LETTERS}-*", _letter_properties()),
     *(Template(f"ebb-{table.index}", table.index, _table_properties(table)) for table in analysis_tables.ALL),
 )

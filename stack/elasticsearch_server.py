@@ -38,6 +38,7 @@ class ElasticsearchServer(Service):
 
     name = "elasticsearch"
     default_port = 9200
+    niceness = 10
     heap = "512m"
 
     @property

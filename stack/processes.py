@@ -44,6 +44,12 @@ def process_ids() -> list[int]:
     return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
 
 
+def group_members(leader: int) -> list[int]:
+    """The processes of this group, its leader included."""
+    stats = ((pid, process_stat(pid)) for pid in process_ids())
+    return [pid for pid, stat in stats if stat is not None and stat.group == leader]
+
+
 def describe_process(pid: int) -> str:
     """`pid 4711 (redis-server 127.0.0.1:6379)`, for messages."""
     try:

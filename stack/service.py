@@ -34,6 +34,8 @@ class Service(ABC):
 
     name: ClassVar[str]
     default_port: ClassVar[int]
+    # Where the machine is busy, what an event has to pass before it is live goes first: others say how nice they are.
+    niceness: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -121,7 +123,7 @@ class Service(ABC):
         self._launched_at = time.monotonic()
         with self.log_file.open("ab") as output:
             self._child = subprocess.Popen(
-                self.command(),
+                [*self._nicely(), *self.command()],
                 cwd=self.directory,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -130,6 +132,9 @@ class Service(ABC):
                 start_new_session=True,  # Ctrl-C at the terminal is not for the server
             )
         ServerProcess.of(self._child.pid, self.port).save(self._note)
+
+    def _nicely(self) -> list[str]:
+        return ["nice", "-n", str(self.niceness)] if self.niceness else []
 
     def wait_until_ready(self) -> None:
         """Return when the server answers, else raise `StartFailed` with the end of its log.

@@ -74,6 +74,7 @@ class Scorer(Worker):
     """`python -m scorer serve`."""
 
     name = "scorer"
+    niceness = 5
     arguments = ("serve",)
 
 
@@ -81,6 +82,7 @@ class EsIngest(Worker):
     """`python -m es_ingest`."""
 
     name = "es_ingest"
+    niceness = 10
 
 
 WORKERS: tuple[type[Worker], ...] = (StreamProcessor, Scorer, EsIngest)

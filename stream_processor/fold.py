@@ -1,10 +1,10 @@
 """Batches of messages into states: decode, skip what is applied already, update, remember what is not yet written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from churn import dead_letters, state
 from churn.dead_letters import DeadLetter
@@ -12,6 +12,9 @@ from churn.events import Event, InvalidEvent, Reason, decode
 from churn.feature_store import Kept, StateWrite
 from churn.features import update
 from churn.state import EMPTY
+
+# An unpacked state takes up about ten times its bytes.
+MAX_AT_HAND: Final = 20_000
 
 
 class Message(Protocol):
@@ -35,10 +38,11 @@ class Changes(NamedTuple):
 
 
 class Fold:
-    """The states of the customers in hand, those least recently changed let go first. Not safe for several threads.
+    """The states of customers in memory, those least recently changed let go first. Not safe for several threads.
 
-    `read_states` gives the kept states of customers that are not in hand. No clock: an event from the future is one
-    that is ahead of its own message, so that a replay years later decides the same.
+    Some are at hand, of up to `max_customers` the bytes last written are remembered; `read_states` gives the kept
+    states of the others. No clock: an event from the future is one that is ahead of its own message, so that a replay
+    years later decides the same.
     """
 
     def __init__(
@@ -48,12 +52,15 @@ class Fold:
         topic: str,
         currency: str,
         max_customers: int,
+        max_at_hand: int = MAX_AT_HAND,
     ) -> None:
         self._read_states = read_states
         self._topic = topic
         self._currency = currency
         self._max_customers = max_customers
+        self._max_at_hand = min(max_at_hand, max_customers)
         self._known: dict[str, Kept] = {}
+        self._packed: dict[str, StateWrite] = {}
         self._changed: set[str] = set()
         self._repeated: set[str] = set()
         self._letters: list[DeadLetter] = []
@@ -65,8 +72,8 @@ class Fold:
 
     @property
     def customers(self) -> int:
-        """How many states are in hand."""
-        return len(self._known)
+        """How many states are in memory; nearly all of those at hand are remembered as bytes too."""
+        return max(len(self._known), len(self._packed))
 
     def decode(self, partition: int, messages: Iterable[Message]) -> list[tuple[Message, Event]]:
         """The messages that are events, with them; the others become dead letters."""
@@ -84,10 +91,20 @@ class Fold:
     def unknown(self, events: Sequence[tuple[Message, Event]]) -> list[str]:
         """Customers of these events whose state has to be read first."""
         customer_ids = {event.customer_id for _, event in events}
-        unknown = [customer_id for customer_id in customer_ids if customer_id not in self._known]
+        unknown = [customer_id for customer_id in customer_ids if not self._is_known(customer_id)]
         self.misses += len(unknown)
         self.hits += len(customer_ids) - len(unknown)
         return unknown
+
+    def _is_known(self, customer_id: str) -> bool:
+        """Whether the state is at hand, or can be unpacked without asking the store."""
+        if customer_id in self._known:
+            return True
+        packed = self._packed.get(customer_id)
+        if packed is None:
+            return False
+        self._known[customer_id] = Kept(state.unpack(packed.packed), packed.partition, packed.offset, packed.rebuilt)
+        return True
 
     def read(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
         """Their kept states. May run in another thread; pass the result to `learn`."""
@@ -136,6 +153,9 @@ class Fold:
         announced = [self._write_of(customer_id) for customer_id in self._repeated - self._changed]
         changes = Changes(writes, announced, self._letters)
         self._changed, self._repeated, self._letters = set(), set(), []
+        for write in writes:
+            self._packed.pop(write.customer_id, None)  # comes in again as the one most recently written
+            self._packed[write.customer_id] = write
         return changes
 
     def _write_of(self, customer_id: str) -> StateWrite:
@@ -143,20 +163,26 @@ class Fold:
         return StateWrite(customer_id, kept.partition, kept.offset, state.pack(kept.state), kept.rebuilt)
 
     def evict(self) -> None:
-        """Let go of customers beyond the bound. Only when all that was taken is written."""
-        excess = len(self._known) - self._max_customers
-        if excess > 0:
-            busy = self._changed | self._repeated
-            idle = [customer_id for customer_id in islice(self._known, excess) if customer_id not in busy]
-            for customer_id in idle:
+        """Let go of customers beyond the bounds. Only when all that was taken is written."""
+        busy = self._changed | self._repeated
+        for customer_id in _oldest(self._known, self._max_at_hand):
+            if customer_id not in busy:
                 del self._known[customer_id]
+        for customer_id in _oldest(self._packed, self._max_customers):
+            del self._packed[customer_id]
 
     def forget(self) -> None:
-        """Drop everything in hand: another worker may own these customers now."""
+        """Drop everything in memory: another worker may own these customers now."""
         self._known.clear()
+        self._packed.clear()
         self._changed.clear()
         self._repeated.clear()
         self._letters.clear()
+
+
+def _oldest(customers: Mapping[str, object], most: int) -> list[str]:
+    """Those that came first, of more than `most`."""
+    return list(islice(customers, max(0, len(customers) - most)))
 
 
 def _moment(message: Message) -> datetime:

@@ -69,12 +69,12 @@ def partition_of(key: bytes) -> int:
     return int(murmur2(key) & 0x7FFFFFFF) % topics.PARTITIONS
 
 
-def publish(address: str, messages: Sequence[Message]) -> None:
-    """Send these to topic `events`, acknowledged; in whole batches, as one at a time takes ten times as long."""
-    asyncio.run(_publish(address, messages))
+def publish(address: str, messages: Sequence[Message], topic: str = topics.EVENTS) -> None:
+    """Send these to the topic, acknowledged; in whole batches, as one at a time takes ten times as long."""
+    asyncio.run(_publish(address, messages, topic))
 
 
-async def _publish(address: str, messages: Sequence[Message]) -> None:
+async def _publish(address: str, messages: Sequence[Message], topic: str) -> None:
     by_partition: dict[int, list[Message]] = defaultdict(list)
     for message in messages:
         by_partition[partition_of(message[0])].append(message)
@@ -87,10 +87,10 @@ async def _publish(address: str, messages: Sequence[Message]) -> None:
         batch = producer.create_batch()
         for key, value in its:
             if batch.append(key=key, value=value, timestamp=None) is None:
-                sent.append(await producer.send_batch(batch, topics.EVENTS, partition=partition))
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
                 batch.append(key=key, value=value, timestamp=None)
-        sent.append(await producer.send_batch(batch, topics.EVENTS, partition=partition))
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
     await asyncio.gather(*sent)
     await producer.stop()
 
@@ -222,9 +222,14 @@ def empty(stack: Stack) -> None:
     client.flushall()
     client.config_resetstat()
     client.close()
-    admin = KafkaAdminClient(bootstrap_servers=stack.kafka.address)
+    empty_topics(stack.kafka.address)
+    topics.create(stack.kafka.address)
+
+
+def empty_topics(address: str) -> None:
+    """Remove all topics of Ebb, and with them what consumer groups have committed."""
+    admin = KafkaAdminClient(bootstrap_servers=address)
     left = {spec.name for spec in topics.ALL} & set(admin.list_topics())
     if left:
         admin.delete_topics(sorted(left))
     admin.close()
-    topics.create(stack.kafka.address)

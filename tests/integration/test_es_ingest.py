@@ -352,6 +352,22 @@ def test_a_service_that_waits_for_its_neighbours_stops_at_once(tmp_path: Path) -
     assert "Traceback" not in log.read_text()
 
 
+def test_old_months_are_deleted_on_demand(pipeline: Pipeline) -> None:
+    old, kept = "events-2001.01", f"events-{THIS_MONTH}"
+    for index in (old, kept, "events-archive", "risk-2001.01"):
+        pipeline.elasticsearch.index(index=index, document={}, refresh=True)
+    url = pipeline.stack.elasticsearch.url
+    said = run(["retention", "--events-months", "1", "--dry-run"], ELASTICSEARCH_URL=url)
+    assert (said.returncode, said.stdout.partition(" documents")[0]) == (0, f"would delete {old}: 1")
+    assert pipeline.elasticsearch.indices.exists(index=old)
+    done = run(["retention", "--events-months", "1"], ELASTICSEARCH_URL=url)
+    assert (done.returncode, done.stdout.partition(" documents")[0]) == (0, f"deleted {old}: 1")
+    left = set(pipeline.elasticsearch.indices.get(index="events-*,risk-*"))
+    assert left == {kept, "events-archive", "risk-2001.01"}
+    again = run(["retention", "--events-months", "1"], ELASTICSEARCH_URL=url)
+    assert (again.returncode, again.stdout) == (0, "no index is older than what is to be kept\n")
+
+
 def run_templates(pipeline: Pipeline, *options: str) -> subprocess.CompletedProcess[str]:
     return run(["templates", *options], ELASTICSEARCH_URL=pipeline.stack.elasticsearch.url)
 

@@ -1,7 +1,7 @@
 """What a message looks like in Elasticsearch."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,6 +28,7 @@ EVENT: dict[str, Any] = {
     "quantity": 3,
     "discount": 5.005,
 }
+BY_NAME = {template.name: template.properties for template in templates.ALL}
 
 
 class Message(NamedTuple):
@@ -91,6 +92,12 @@ def test_an_event_lies_in_the_month_in_which_it_happened_under_its_own_id() -> N
     assert {name: source[name] for name in EVENT if name != "occurred_at"} == {
         name: value for name, value in EVENT.items() if name != "occurred_at"
     }
+
+
+def test_an_event_tells_how_long_it_took_to_arrive() -> None:
+    arrived = datetime(2026, 3, 15, 12, 0, 0, 123_000, tzinfo=UTC)
+    assert only_event(occurred_at="2026-03-15T11:59:00.123Z")[1]["delay_s"] == 60.0
+    assert only_event(occurred_at=(arrived + timedelta(seconds=2)).isoformat())[1]["delay_s"] == -2.0
 
 
 def test_the_month_is_that_of_utc() -> None:
@@ -216,8 +223,7 @@ def test_a_card_without_a_score_says_nothing_of_risk() -> None:
 def test_every_field_of_a_card_is_in_both_templates() -> None:
     every: dict[str, Any] = {feature.name: 1 for feature in FEATURES}
     source = card_documents(card(features=every))[0][1]
-    by_name = {template.name: template.properties for template in templates.ALL}
-    assert source.keys() == by_name["ebb-customers"].keys() == by_name["ebb-risk"].keys()
+    assert source.keys() == BY_NAME["ebb-customers"].keys() == BY_NAME["ebb-risk"].keys()
 
 
 def test_a_version_before_1970_does_not_make_elasticsearch_refuse_the_request() -> None:
@@ -242,7 +248,7 @@ def test_every_field_of_a_dead_letter_is_in_its_template() -> None:
     full = DeadLetter("id", "r", "d", NOW, "s", "", 0, "t", 0, 0, "f", 1)
     (document,) = read(Message("dead-letters", dead_letters.encode(full)))
     source = json.loads(document.lines.splitlines()[1])
-    assert source.keys() == templates.ALL[3].properties.keys()
+    assert source.keys() == BY_NAME["ebb-dead-letters"].keys()
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ from es_ingest import refusals
 from es_ingest.refusals import RefusalSender
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
+ARRIVED = datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC)
 
 
 class Message(NamedTuple):
     topic: str = "risk"
     partition: int = 3
     offset: int = 42
-    timestamp: int = 0
+    timestamp: int = round(ARRIVED.timestamp()) * 1000
     key: bytes | None = b"c-1"
     value: bytes | None = b"{}"
 
@@ -55,8 +56,14 @@ def test_a_refused_message_is_kept_with_its_place_its_bytes_and_the_reason() -> 
     assert (topic, key) == ("dead-letters", b"c-1")
     assert (letter.letter_id, letter.reason, letter.stage) == ("risk-3-42-index", "refused_by_index", "es_ingest")
     assert (letter.topic, letter.partition, letter.offset) == ("risk", 3, 42)
-    assert (letter.detail, letter.failed_at) == ("does not fit", NOW)
+    assert (letter.detail, letter.failed_at) == ("does not fit", ARRIVED)
     assert base64.b64decode(letter.raw) == b"{}"
+
+
+def test_a_message_without_a_time_fails_now() -> None:
+    producer = Producer()
+    assert send(producer, Message(timestamp=-1))
+    assert dead_letters.decode(producer.sent[0][1]).failed_at == NOW
 
 
 def test_a_message_whose_two_documents_are_refused_gives_one_letter() -> None:
