@@ -1,8 +1,8 @@
 """What every analysis is given: one shop's history at one moment, as SQL views and as the rows of the fold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,31 @@ class Shop:
     models: Path | None = None
     processes: int = 1
 
-    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of a query as dictionaries."""
         table = self.table(query, parameters)
         found: list[dict[str, Any]] = table.to_pylist()
         return found
 
-    def table(self, query: str, parameters: Sequence[Any] = ()) -> Any:
+    def table(self, query: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The rows of a query as an Arrow table; `.to_pandas()` makes a data frame of it."""
-        return self.sql.sql(query, params=list(parameters)).to_arrow_table()
+        return self.sql.sql(query, params=dict(parameters or {})).to_arrow_table()
 
-    def value(self, query: str, parameters: Sequence[Any] = ()) -> Any:
+    def value(self, query: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first cell of a query."""
-        found = self.sql.execute(query, list(parameters)).fetchall()
+        found = self.sql.execute(query, dict(parameters or {})).fetchall()
         return found[0][0] if found else None
+
+    @property
+    def moment(self) -> datetime:
+        """`as_of` as the SQL layer writes times: UTC, without a zone."""
+        return self.as_of.astimezone(UTC).replace(tzinfo=None)
+
+    @property
+    def last_month(self) -> date:
+        """The first day of the last month that is over."""
+        last_day = self.moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+        return last_day.date().replace(day=1)
 
     @cached_property
     def features(self) -> Any:

@@ -125,6 +125,21 @@ SELECT customer_id, event_id, refunded_at, CAST(refunded_at AS DATE) AS day, pro
 FROM refund_lines JOIN customers_seen USING (customer_id) WHERE order_key IS NULL
 """
 
+# A refund is capped at its order, so that its lines get their share of what was really given back.
+_SALE_LINES: Final = """
+SELECT orders.day, lines.product_id, lines.category, orders.country, orders.channel, customer_id, order_key, is_net,
+    lines.quantity AS units, lines.amount_minor AS gross_minor, lines.discount_minor AS discounts_minor,
+    0.0 AS refunds_minor
+FROM order_lines AS lines JOIN orders USING (customer_id, order_key)
+UNION ALL
+SELECT orders.day, refunds.product_id, refunds.category, orders.country, orders.channel, customer_id, order_key, is_net,
+    0, 0, 0, refund_minor * orders.refunds_minor
+        / nullif(sum(refund_minor) OVER (PARTITION BY customer_id, order_key), 0)
+FROM refund_lines AS refunds JOIN orders USING (customer_id, order_key)
+UNION ALL
+SELECT day, product_id, category, country, channel, customer_id, NULL, false, 0, 0, 0, refund_minor FROM loose_refunds
+"""
+
 _SESSIONS: Final = """
 WITH summed AS (
     SELECT customer_id, session_number, min(occurred_at) AS started_at, max(occurred_at) AS ended_at,
@@ -139,7 +154,7 @@ WITH summed AS (
     FROM events GROUP BY customer_id, session_number
 )
 SELECT summed.*, CAST(started_at AS DATE) AS day, coalesce(country, 'unknown') AS country,
-    epoch_ms(ended_at) / 1000 - epoch_ms(started_at) / 1000 AS duration_s,
+    (epoch_ms(ended_at) - epoch_ms(started_at)) / 1000 AS duration_s,
     epoch_ms(ended_at) - epoch_ms(started_at) > 10000 OR carts > 0 OR purchases > 0 OR views >= 2 AS is_engaged,
     views + carts + removals + purchases > 0 AS is_visit
 FROM summed JOIN customers_seen USING (customer_id)
@@ -236,6 +251,11 @@ VIEWS: Final = (
         _ORDERS,
     ),
     View("loose_refunds", "Refunds that name no order: they lower the net revenue of their day.", _LOOSE_REFUNDS),
+    View(
+        "sale_lines",
+        "All money by line, on the day of its order: lines bought, lines given back, refunds that name no order.",
+        _SALE_LINES,
+    ),
     View(
         "sessions",
         "Sessions by the 30-minute rule; `is_visit` where the customer looked at, carted or bought something.",

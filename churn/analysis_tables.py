@@ -136,11 +136,11 @@ FUNNEL_PRODUCTS: Final = Table(
             orders="Net orders with the product.",
             units="Units bought.",
             customers="Customers with a net order of it.",
-            lost="Journeys lost at the largest leak.",
+            lost="Journeys lost at the largest leak, beyond the bar of `funnel-leaks`.",
         ),
-        *_money(revenue="Net revenue: its lines less discounts and refunds."),
+        *_money(gross="Price x quantity of its lines.", revenue="Net revenue: its lines less discounts and refunds."),
         *_keywords(
-            largest_leak="Where most journeys end: `view → cart` or `cart → purchase`; missing without a view.",
+            largest_leak="The step that costs most: `view → cart` or `cart → purchase`; missing without a view.",
             intervention="What to do about the leak.",
         ),
         *_numbers(
@@ -202,7 +202,7 @@ COHORTS: Final = Table(
             rolling="Of these, with a net order in this month or later.",
             orders="Their net orders in this month.",
         ),
-        *_money(revenue="Their net revenue in this month.", aov="Revenue / orders."),
+        *_money(revenue="Net value of these orders; refunds that name no order are left out.", aov="Revenue / orders."),
         *_numbers(retention="active / customers.", rolling_retention="rolling / customers."),
         *_flags(is_mature="Whether the month is over; always, because other cells are not written."),
     ),
@@ -216,7 +216,7 @@ LIFECYCLE_MONTHLY: Final = Table(
     (
         *_keywords(state="new, returning, resurrecting or dormant."),
         *_counts(customers="Customers in this state.", orders="Their net orders in the month."),
-        *_money(revenue="Their net revenue in the month."),
+        *_money(revenue="Net value of these orders."),
         *_flags(is_mature="Whether the month is over."),
     ),
     (AT, "state"),
@@ -335,11 +335,14 @@ FUNNEL_LEAKS: Final = Table(
         *_keywords(category="The category, or `all`."),
         *_JOURNEY_STEPS,
         *_keywords(
-            largest_leak="Where most journeys end: `view → cart` or `cart → purchase`.",
+            largest_leak="The step that costs most: `view → cart` or `cart → purchase`.",
             intervention="What to do about it.",
         ),
-        *_counts(lost="Journeys lost there beyond what the best step rate of any large category would lose."),
-        *_money(money="These x the step's further rate x the mean value of a line: what closing the leak could bring."),
+        *_counts(
+            lost="Journeys lost at that step beyond the bar: the step rate that the best category reaches for sure "
+            "(highest lower end of a 95 % interval)."
+        ),
+        *_money(money="These x the chance of a purchase from there x the mean value of a line bought."),
     ),
     ("category",),
 )
@@ -348,11 +351,15 @@ VALUE_TIERS: Final = Table(
     "Buyers by what they brought: a tier is a fifth of them, the first brought most.",
     _AS_OF,
     (
-        *_keywords(tier="top 20 %, 20-40 %, ... of buyers by net revenue."),
+        *_keywords(tier="top 20 %, 20-40 %, ... of buyers by the net value of their orders."),
         *_counts(rank="1 is the top.", customers="Buyers.", orders="Net orders.", visits="Visits."),
-        *_money(revenue="Net revenue.", aov="Revenue / orders.", revenue_per_customer="Revenue / customers."),
+        *_money(
+            revenue="Net value of their orders; refunds that name no order are left out.",
+            aov="Revenue / orders.",
+            revenue_per_customer="Revenue / customers.",
+        ),
         *_numbers(
-            revenue_share="Its share of all net revenue.",
+            revenue_share="Its share of that of all buyers.",
             orders_per_customer="Orders / customers.",
             visits_per_customer="Visits / customers.",
             conversion="Visits with a purchase / visits.",

@@ -1,0 +1,91 @@
+"""What is bought together: association rules on orders."""
+
+from typing import Any, Final
+
+import pandas as pd
+from mlxtend.frequent_patterns import association_rules, fpgrowth
+from scipy.stats import hypergeom
+
+from analytics.finding import CannotAnswer, Rows
+from analytics.shop import Shop
+
+LEAST_ORDERS_TOGETHER: Final = 8
+LEAST_SUPPORT: Final = 0.0005
+MAX_RULES: Final = 1_000
+MAX_PRODUCTS: Final = 1_500
+
+_BASKETS: Final = """
+WITH lines AS (
+    SELECT DISTINCT customer_id, order_key, product_id FROM order_lines JOIN orders USING (customer_id, order_key)
+    WHERE is_net AND product_id IS NOT NULL
+), common AS (
+    SELECT product_id FROM lines GROUP BY product_id HAVING count(*) >= $least
+    ORDER BY count(*) DESC, product_id LIMIT $most
+)
+SELECT dense_rank() OVER (ORDER BY customer_id, order_key) - 1 AS basket, product_id
+FROM lines SEMI JOIN common USING (product_id)
+"""
+
+
+def product_pairs(shop: Shop) -> Rows:
+    """Rows of `product-pairs`. Raises `CannotAnswer` where hardly any order has two products."""
+    orders = shop.value("SELECT count(*) FROM orders WHERE is_net")
+    rules = pair_rules(shop, orders)
+    names = {
+        row["product_id"]: row["product_name"] for row in shop.rows("SELECT product_id, product_name FROM products")
+    }
+    return [
+        {
+            "@timestamp": shop.moment,
+            "product_a": rule.a,
+            "product_b": rule.b,
+            "name_a": names[rule.a],
+            "name_b": names[rule.b],
+            "orders": int(rule.orders),
+            "rank": int(rule.rank),
+            "support": rule.support,
+            "confidence": rule.confidence,
+            "lift": rule.lift,
+            "p_value": rule.p_value,
+        }
+        for rule in rules.itertuples()
+    ]
+
+
+def pair_rules(shop: Shop, orders: int) -> pd.DataFrame:
+    """Rules a → b with `orders`, `support`, `confidence`, `lift`, `p_value`, `rank`, the strongest pair first.
+
+    Only pairs that chance does not explain (Fisher, Bonferroni over all pairs of products, p < 0.01). Raises
+    `CannotAnswer` where hardly any order has two products.
+    """
+    lines = shop.table(_BASKETS, {"least": LEAST_ORDERS_TOGETHER, "most": MAX_PRODUCTS}).to_pandas()
+    if lines.empty or not lines["basket"].duplicated().any():
+        raise CannotAnswer("no order has two products that are bought more than now and then")
+    bought = pd.crosstab(lines["basket"], lines["product_id"]).astype(bool)
+    least = max(LEAST_ORDERS_TOGETHER / len(bought), LEAST_SUPPORT)
+    frequent = fpgrowth(bought, min_support=least, max_len=2, use_colnames=True)
+    if frequent.empty or frequent["itemsets"].map(len).max() < 2:
+        raise CannotAnswer(f"no two products are together in {LEAST_ORDERS_TOGETHER} orders or more")
+    rules = association_rules(frequent, num_itemsets=len(bought), metric="lift", min_threshold=1.0)
+    return _ranked(rules, len(bought), orders, bought.shape[1])
+
+
+def _ranked(rules: pd.DataFrame, baskets: int, orders: int, products: int) -> pd.DataFrame:
+    together, with_a, with_b = (
+        (rules[name] * baskets).round().astype(int) for name in ("support", "antecedent support", "consequent support")
+    )
+    chance = hypergeom.sf(together - 1, orders, with_a, with_b) * products * (products - 1) / 2
+    found: Any = pd.DataFrame(
+        {
+            "a": rules["antecedents"].map(lambda items: next(iter(items))),
+            "b": rules["consequents"].map(lambda items: next(iter(items))),
+            "orders": together,
+            "support": together / orders,
+            "confidence": together / with_a,
+            "lift": together * orders / (with_a * with_b),
+            "p_value": chance.clip(max=1.0),
+        }
+    )
+    found = found[found["p_value"] < 0.01].sort_values(["lift", "orders", "a"], ascending=[False, False, True])
+    found["rank"] = found["lift"].rank(method="dense", ascending=False)
+    return found.head(MAX_RULES)
