@@ -1,7 +1,9 @@
 """What is bought together: association rules on orders."""
 
+from math import ceil
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from mlxtend.frequent_patterns import association_rules, fpgrowth
 from scipy.stats import hypergeom
@@ -10,7 +12,7 @@ from analytics.finding import CannotAnswer, Rows
 from analytics.shop import Shop
 
 LEAST_ORDERS_TOGETHER: Final = 8
-LEAST_SUPPORT: Final = 0.0005
+LEAST_SUPPORT: Final = 0.002  # of orders; below, a wholesaler's long orders make the search minutes long
 MAX_RULES: Final = 1_000
 MAX_PRODUCTS: Final = 1_500
 
@@ -58,14 +60,17 @@ def pair_rules(shop: Shop, orders: int) -> pd.DataFrame:
     Only pairs that chance does not explain (Fisher, Bonferroni over all pairs of products, p < 0.01). Raises
     `CannotAnswer` where hardly any order has two products.
     """
-    lines = shop.table(_BASKETS, {"least": LEAST_ORDERS_TOGETHER, "most": MAX_PRODUCTS}).to_pandas()
+    least = max(LEAST_ORDERS_TOGETHER, ceil(LEAST_SUPPORT * orders))
+    lines = shop.table(_BASKETS, {"least": least, "most": MAX_PRODUCTS}).to_pandas()
     if lines.empty or not lines["basket"].duplicated().any():
         raise CannotAnswer("no order has two products that are bought more than now and then")
-    bought = pd.crosstab(lines["basket"], lines["product_id"]).astype(bool)
-    least = max(LEAST_ORDERS_TOGETHER / len(bought), LEAST_SUPPORT)
-    frequent = fpgrowth(bought, min_support=least, max_len=2, use_colnames=True)
+    products = pd.Categorical(lines["product_id"])
+    held = np.zeros((lines["basket"].max() + 1, len(products.categories)), dtype=bool)
+    held[lines["basket"], products.codes] = True
+    bought = pd.DataFrame(held, columns=products.categories)
+    frequent = fpgrowth(bought, min_support=least / len(bought), max_len=2, use_colnames=True)
     if frequent.empty or frequent["itemsets"].map(len).max() < 2:
-        raise CannotAnswer(f"no two products are together in {LEAST_ORDERS_TOGETHER} orders or more")
+        raise CannotAnswer(f"no two products are together in {least} orders or more")
     rules = association_rules(frequent, num_itemsets=len(bought), metric="lift", min_threshold=1.0)
     return _ranked(rules, len(bought), orders, bought.shape[1])
 

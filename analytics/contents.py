@@ -2,9 +2,13 @@
 
 from typing import Final
 
+from analytics import funnel_report, sales
 from analytics.finding import Analysis, Chapter
 
-CHAPTERS: Final[tuple[Chapter, ...]] = ()
+CHAPTERS: Final[tuple[Chapter, ...]] = (
+    sales.CHAPTER,
+    funnel_report.CHAPTER,
+)
 
 
 def analyses() -> tuple[Analysis, ...]:

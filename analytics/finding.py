@@ -46,12 +46,16 @@ class Finding:
 
 
 class Analysis(NamedTuple):
-    """One section of the report: `answer` computes it. It raises `CannotAnswer` where the history has no answer."""
+    """One section of the report: `answer` computes it. It raises `CannotAnswer` where the history has no answer.
+
+    `tables` names the `churn.analysis_tables` that it fills; without an answer they are left empty.
+    """
 
     id: str
     title: str
     question: str
     answer: Callable[[Shop], Finding]
+    tables: tuple[str, ...] = ()
 
 
 class Chapter(NamedTuple):

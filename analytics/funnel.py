@@ -77,7 +77,7 @@ UNION ALL SELECT 'all', sum(gross_minor - discounts_minor) / count(*) / 100 FROM
 
 def funnel_products(shop: Shop) -> Rows:
     """Rows of `funnel-products`."""
-    bar, values = leaks.bar(_by_category(shop)), _line_values(shop)
+    bar, values = leaks.bar(by_category(shop)), _line_values(shop)
     rows = shop.rows(_FUNNEL_PRODUCTS, {"as_of": shop.moment})
     for row in rows:
         viewed, bought = row["viewed"], row["purchased"] + row["purchased_without_cart"]
@@ -91,23 +91,66 @@ def funnel_products(shop: Shop) -> Rows:
 
 def funnel_leaks(shop: Shop) -> Rows:
     """Rows of `funnel-leaks`, the most costly first, `all` at the end."""
-    by_category, values = _by_category(shop), _line_values(shop)
-    bar = leaks.bar(by_category)
+    steps, values = by_category(shop), _line_values(shop)
+    bar = leaks.bar(steps)
     names = ("viewed", "carted", "purchased", "purchased_without_cart", "purchased_without_view")
-    everything = {"category": "all", **{name: sum(row[name] for row in by_category) for name in names}}
+    everything = {"category": "all", **{name: sum(row[name] for row in steps) for name in names}}
     rows = []
-    for row in (*by_category, everything):
+    for row in (*steps, everything):
         leak = leaks.largest(row, bar, values.get(row["category"], values["all"]))
         if leak is not None:
             said = {"largest_leak": leak.step, "intervention": leaks.INTERVENTIONS[leak.step]}
-            amounts = {"lost": round(leak.lost), "money": round(leak.money, 2)}
+            amounts = {"lost": round(leak.lost), "money_lost": round(leak.money, 2)}
             rows.append({"@timestamp": shop.moment, **row, **said, **amounts})
-    return sorted(rows, key=lambda row: (row["category"] == "all", -row["money"]))
+    return sorted(rows, key=lambda row: (row["category"] == "all", -row["money_lost"]))
 
 
-def _by_category(shop: Shop) -> list[dict[str, Any]]:
+def by_category(shop: Shop) -> list[dict[str, Any]]:
+    """Journeys and their steps by category."""
     return shop.rows(f"SELECT category, {_STEPS} FROM journeys GROUP BY category ORDER BY category")
 
 
 def _line_values(shop: Shop) -> dict[str, float]:
     return {row["category"]: row["line_value"] or 0.0 for row in shop.rows(_LINE_VALUES)}
+
+
+# People and sessions go through the same steps, with any products in between and without a limit of time.
+_UNITS: Final = """
+WITH acts AS (
+    SELECT customer_id, session_number, event_type, occurred_at FROM events
+    WHERE event_type IN ('view', 'cart', 'purchase')
+), viewed AS (
+    SELECT *, min(occurred_at) FILTER (event_type = 'view') OVER person AS first_view,
+        min(occurred_at) FILTER (event_type = 'view') OVER visit AS visit_view
+    FROM acts
+    WINDOW person AS (PARTITION BY customer_id), visit AS (PARTITION BY customer_id, session_number)
+), carted AS (
+    SELECT *, min(occurred_at) FILTER (event_type = 'cart' AND occurred_at >= first_view) OVER person AS first_cart,
+        min(occurred_at) FILTER (event_type = 'cart' AND occurred_at >= visit_view) OVER visit AS visit_cart
+    FROM viewed
+    WINDOW person AS (PARTITION BY customer_id), visit AS (PARTITION BY customer_id, session_number)
+), people AS (
+    SELECT customer_id, any_value(first_view) AS view_at, any_value(first_cart) AS cart_at,
+        bool_or(event_type = 'purchase' AND occurred_at >= first_cart) AS has_bought,
+        bool_or(event_type = 'purchase') AS has_any
+    FROM carted GROUP BY customer_id
+), visits AS (
+    SELECT customer_id, session_number, any_value(visit_view) AS view_at, any_value(visit_cart) AS cart_at,
+        bool_or(event_type = 'purchase' AND occurred_at >= visit_cart) AS has_bought,
+        bool_or(event_type = 'purchase') AS has_any
+    FROM carted GROUP BY customer_id, session_number
+), every AS (
+    SELECT 'person' AS unit, view_at, cart_at, has_bought, has_any FROM people
+    UNION ALL SELECT 'session', view_at, cart_at, has_bought, has_any FROM visits
+)
+SELECT unit, count(view_at) AS viewed, count(cart_at) AS carted, count(*) FILTER (has_bought) AS purchased,
+    count(*) FILTER (has_any AND NOT coalesce(has_bought, false) AND view_at IS NOT NULL) AS purchased_without_cart,
+    count(*) FILTER (has_any AND view_at IS NULL) AS purchased_without_view
+FROM every GROUP BY unit ORDER BY unit
+"""
+
+
+def funnel_units(shop: Shop) -> list[dict[str, Any]]:
+    """The steps by unit: `person`, `session` and `journey` (a customer and a product, within 30 days of its view)."""
+    journey = shop.rows(f"SELECT 'journey' AS unit, {_STEPS} FROM journeys")
+    return shop.rows(_UNITS) + journey

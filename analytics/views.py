@@ -13,6 +13,7 @@ from analytics import carts
 from churn.history import HistoryMissing
 
 MEMORY_LIMIT: Final = "2GB"
+HOUR_US: Final = 3_600_000_000
 
 
 class View(NamedTuple):
@@ -273,19 +274,22 @@ VIEWS: Final = (
 CARTS: Final = View("carts", "Carts from their first product to what became of them, from the fold's own rule.", "")
 
 
+def end_of(history: Path) -> datetime:
+    """The full hour after the last event arrived, as the moment that a history is about. Raises `HistoryMissing`."""
+    with duckdb.connect() as sql:
+        query = "SELECT max(epoch_us(ingested_at)) FROM read_parquet($files, hive_partitioning = false)"
+        ((last_us,),) = sql.execute(query, {"files": _files(history)}).fetchall()
+    return datetime.fromtimestamp((last_us // HOUR_US + 1) * HOUR_US // 1_000_000, UTC)
+
+
 def connect(history: Path, as_of: datetime, threads: int = 2) -> duckdb.DuckDBPyConnection:
     """A connection in memory that holds the tables of `VIEWS` and `CARTS`, as known at `as_of` (aware).
 
     Raises `HistoryMissing` where there are no events.
     """
-    files = [str(file) for file in sorted(history.glob("date=*/*.parquet"))]
-    if not files:
-        raise HistoryMissing(
-            f"no history in {history}: write one with `python -m producer simulate --output {history}`"
-        )
     sql = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": threads})
     moment = as_of.astimezone(UTC)
-    parameters = {"files": files, "moment": moment.replace(tzinfo=None)}
+    parameters = {"files": _files(history), "moment": moment.replace(tzinfo=None)}
     for view in VIEWS:
         if view.name == "orders":
             sql.execute(_ORDERS_AT)
@@ -293,3 +297,12 @@ def connect(history: Path, as_of: datetime, threads: int = 2) -> duckdb.DuckDBPy
         sql.execute(f"CREATE TABLE {view.name} AS {view.query}", used)
     sql.register("carts", carts.carts(sql, moment))
     return sql
+
+
+def _files(history: Path) -> list[str]:
+    files = [str(file) for file in sorted(history.glob("date=*/*.parquet"))]
+    if not files:
+        raise HistoryMissing(
+            f"no history in {history}: write one with `python -m producer simulate --output {history}`"
+        )
+    return files

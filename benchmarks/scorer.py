@@ -22,15 +22,16 @@ from benchmarks import pages
 from benchmarks.fold import fold_all
 from churn import model as models
 from churn import topics
+from churn.actions import ACTIONS_FILE, read_actions
 from churn.feature_store import RedisFeatureStore, StateWrite
-from churn.features import MODEL_FEATURES, Look, feature_row
+from churn.features import MODEL_FEATURES, FeatureRow, Look, feature_row
 from churn.model import About, Population, RiskModel, rows_to_matrix, score_matrix
-from churn.risk_card import encode
+from churn.risk_card import DRIVERS_SHOWN, encode
 from churn.segments import cut_points
 from churn.state import STATE_VERSION, State, pack, unpack
 from producer.simulator import Plan, Simulation
-from scorer.actions import ACTIONS_FILE, read_actions
 from scorer.card import Known, score_customers
+from scorer.drivers import driver, heaviest
 from scorer.kafka_topics import RiskTopic
 from scorer.live_model import LiveModel
 from scorer.scoring import Scoring
@@ -126,7 +127,8 @@ def on_one_core(states: Sequence[State], model: RiskModel, trees: RiskModel, say
         "state from its bytes": lambda: [unpack(each) for each in packed],
         "features of the moment": lambda: [Look(state, UNTIL).row for state in states],
         "risk and contributions": lambda: alone(model),
-        "the same of trees": lambda: alone(trees),
+        "risk and drivers in words": lambda: with_drivers(rows, model),
+        "the same by trees": lambda: with_drivers(rows, trees),
         "whole card": lambda: score_all(model),
         "whole card by trees": lambda: score_all(trees),
         "card as a message": lambda: [encode(scored.card) for scored in cards],
@@ -143,6 +145,19 @@ def on_one_core(states: Sequence[State], model: RiskModel, trees: RiskModel, say
         f"of {len(cards[0].write.fields)}; with a counterfactual: "
         f"{sum(scored.card.counterfactual is not None for scored in cards) / len(cards):.0%}; matrix {matrix.shape}"
     )
+
+
+def with_drivers(rows: Sequence[FeatureRow], model: RiskModel) -> None:
+    """From features to risks with the heaviest reasons as sentences, in batches."""
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        matrix = rows_to_matrix(part, MODEL_FEATURES)
+        contributions = score_matrix(model, matrix).contributions
+        for row, columns, parts in zip(
+            part, heaviest(matrix, contributions, DRIVERS_SHOWN), contributions.tolist(), strict=True
+        ):
+            for column in columns:
+                driver(row, MODEL_FEATURES[column], parts[column])
 
 
 def fill(store: RedisFeatureStore, states: Sequence[State], customers: int) -> list[str]:

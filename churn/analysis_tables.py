@@ -191,10 +191,11 @@ CARTS_DAILY: Final = Table(
 )
 COHORTS: Final = Table(
     "cohorts",
-    "Retention by month of the first net order; months that are not over are left out.",
+    "Retention by month of the first net order and country; counts and money add up over countries. Months that are "
+    "not over are left out.",
     "The first day of the cohort's month.",
     (
-        *_keywords(cohort="The cohort's month, YYYY-MM."),
+        *_keywords(cohort="The cohort's month, YYYY-MM.", country=f"Country of the customer, {_UNKNOWN}."),
         *_counts(
             month_number="Months since that of the first order: 0, 1, 2 ...",
             customers="Customers of the cohort.",
@@ -206,7 +207,7 @@ COHORTS: Final = Table(
         *_numbers(retention="active / customers.", rolling_retention="rolling / customers."),
         *_flags(is_mature="Whether the month is over; always, because other cells are not written."),
     ),
-    ("cohort", "month_number"),
+    ("cohort", "country", "month_number"),
 )
 LIFECYCLE_MONTHLY: Final = Table(
     "lifecycle-monthly",
@@ -214,12 +215,12 @@ LIFECYCLE_MONTHLY: Final = Table(
     "only the month before).",
     _MONTH,
     (
-        *_keywords(state="new, returning, resurrecting or dormant."),
+        *_keywords(state="new, returning, resurrecting or dormant.", country=f"Country of the customer, {_UNKNOWN}."),
         *_counts(customers="Customers in this state.", orders="Their net orders in the month."),
         *_money(revenue="Net value of these orders."),
         *_flags(is_mature="Whether the month is over."),
     ),
-    (AT, "state"),
+    (AT, "state", "country"),
 )
 SEGMENTS_MONTHLY: Final = Table(
     "segments-monthly",
@@ -342,7 +343,7 @@ FUNNEL_LEAKS: Final = Table(
             lost="Journeys lost at that step beyond the bar: the step rate that the best category reaches for sure "
             "(highest lower end of a 95 % interval)."
         ),
-        *_money(money="These x the chance of a purchase from there x the mean value of a line bought."),
+        *_money(money_lost="These x the chance of a purchase from there x the mean value of a line bought."),
     ),
     ("category",),
 )

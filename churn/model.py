@@ -33,6 +33,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
+from churn.customer_value import ValueModel
 from churn.features import FEATURES, MODEL_FEATURES, FeatureRow, hash_id
 from churn.segments import CutPoints
 from churn.state import STATE_VERSION
@@ -102,7 +103,8 @@ class About(msgspec.Struct, frozen=True):
     """Everything about a model but its fitted pipeline. Log-odds of a risk = `slope` * margin + `intercept`.
 
     `threshold` is the risk from which an offer pays; `reference` holds the distributions of every feature and of
-    `risk` to tell drift by, `engagement` the cuts of the engagement and value scores it has learned with.
+    `risk` to tell drift by, `engagement` the cuts of the engagement and value scores it has learned with; `value`
+    predicts what customers will bring, where that could be fitted.
     """
 
     feature_names: tuple[str, ...]
@@ -120,6 +122,7 @@ class About(msgspec.Struct, frozen=True):
     threshold: float = MEDIUM_FROM
     engagement: dict[str, tuple[float, ...]] = {}
     reference: dict[str, Reference] = {}
+    value: ValueModel | None = None
 
 
 class _Kept(msgspec.Struct, frozen=True):

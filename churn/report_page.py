@@ -27,13 +27,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it, in this order: paragraphs (plain text), tables, plots, sections within."""
+    """A heading, and below it in this order: question, paragraphs (plain text), action, tables, plots, sections."""
 
     title: str
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     sections: Sequence["Section"] = ()
+    question: str = ""
+    action: str = ""
 
 
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:
@@ -69,6 +71,11 @@ _PAGE: Final = """<!doctype html>
   caption { text-align: left; color: #46586c; padding-bottom: .3rem; }
   th, td { padding: .25rem .8rem; border-bottom: 1px solid #e5e9ef; text-align: left; vertical-align: top; }
   td.number { text-align: right; font-variant-numeric: tabular-nums; } th { background: #f4f6f9; }
+  .question { color: #46586c; font-style: italic; }
+  .action { background: #f0f6f1; border-left: 4px solid #4f9a63; padding: .5rem .9rem; }
+  @media (max-width: 40rem) { nav { columns: 1; } body { margin: 1rem auto; } h1 { font-size: 1.6rem; } }
+  @media print { body { max-width: none; margin: 0; font-size: 11pt; } table { display: table; font-size: 8.5pt; }
+    svg, tr, .action { break-inside: avoid; } h2, h3 { break-after: avoid; } }
   svg { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
 </style>
 </head>
@@ -84,9 +91,15 @@ _PAGE: Final = """<!doctype html>
 {% endif %}
 {% macro show(section, level, anchor) %}
 <h{{ level }}{% if anchor %} id="{{ anchor }}"{% endif %}>{{ section.title }}</h{{ level }}>
+{% if section.question %}
+<p class="question">{{ section.question }}</p>
+{% endif %}
 {% for paragraph in section.paragraphs %}
 <p>{{ paragraph }}</p>
 {% endfor %}
+{% if section.action %}
+<p class="action"><strong>What to do:</strong> {{ section.action }}</p>
+{% endif %}
 {% for table in section.tables %}
 <table>
 {% if table.caption %}<caption>{{ table.caption }}</caption>{% endif %}

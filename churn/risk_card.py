@@ -58,8 +58,9 @@ class RiskCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything said of one customer at `as_of`.
 
     `base` plus all `contributions` is the log-odds of `risk`; they are in the order of the features of the model, and
-    `drivers` are the heaviest of those with a known value. When the status is `insufficient_data`, everything that
-    rests on a risk is None or empty. `band_change` stands only on the card that tells of it.
+    `drivers` are the heaviest of those with a known value; `predicted_value` is in major units. When the status is
+    `insufficient_data`, everything that rests on a risk is None or empty. `band_change` stands only on the card that
+    tells of it.
     """
 
     customer_id: str
@@ -83,6 +84,7 @@ class RiskCard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     counterfactual: Counterfactual | None = None
     tier: str | None = None
     lifecycle: str | None = None
+    predicted_value: float | None = None
     feature_version: str | None = None
 
     @property
@@ -128,10 +130,13 @@ FIELDS: Final[dict[str, str]] = {
     "counterfactual": "What an order today would do to the risk; empty in the band `low`.",
     "counterfactual_risk": "The risk after it, as a number.",
     "money_at_stake": "Net revenue of the last 365 days x risk.",
+    "predicted_value": "Expected net revenue of the next 365 days, by how often and how lately the customer ordered "
+    "and what they spent (MBG/NBD and Gamma-Gamma). Empty where it could not be fitted.",
     "segment": "The RFM segment: Champions, Loyal, ..., Lost; Prospect without an order, `unknown` without a model.",
     "tier": "VIP, Loyal, Regular, At Risk or Low Value; empty without an order.",
-    "lifecycle": "The group for actions: `new`, `at-risk`, `loyal` or `other`; empty without an order.",
-    "action": "What to do about them, by segment and band: the table scorer/actions.csv.",
+    "lifecycle": "The group for actions: `new` (first order at most 30 days ago), `high-ltv` (among the 5 % with the "
+    "highest predicted value), `at-risk` (band high), `loyal` (F of 4 or more) or `other`; empty without an order.",
+    "action": "What to do about them, by segment and band: the table churn/actions.csv.",
     "days_late": "Days since `next_order_at`; 0 while it is not due.",
     "model_version": "The model that gave the risk.",
     "feature_version": "The fold and the features that the model looked at.",
@@ -203,6 +208,7 @@ def readable(card: RiskCard) -> dict[str, str]:
         "counterfactual": counterfactual.sentence if counterfactual else "",
         "counterfactual_risk": f"{counterfactual.risk:.4f}" if counterfactual else "",
         "money_at_stake": _money(card.money_at_stake),
+        "predicted_value": _money(card.predicted_value),
         "segment": card.segment,
         "tier": card.tier or "",
         "lifecycle": card.lifecycle or "",

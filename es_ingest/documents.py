@@ -133,6 +133,7 @@ def _card_fields(card: RiskCard) -> dict[str, Any]:
         "top_driver": first and first.feature,
         "top_reason": first and first.sentence,
         "money_at_stake": card.money_at_stake,
+        "predicted_value": card.predicted_value,
         "model_version": card.model_version,
         "feature_version": card.feature_version,
         **card.features,

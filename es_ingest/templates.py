@@ -127,6 +127,7 @@ def _card_properties() -> Properties:
         "top_driver": _KEYWORD,
         "top_reason": _KEYWORD,
         "money_at_stake": _DOUBLE,
+        "predicted_value": _DOUBLE,
         "model_version": _KEYWORD,
         "feature_version": _KEYWORD,
     }

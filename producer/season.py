@@ -147,8 +147,6 @@ class Dated(NamedTuple):
 def campaigns_between(start_ms: int, until_ms: int) -> list[Dated]:
     """The campaigns that run at some time between these moments, by year."""
     first, last = (int(str(np.datetime64(at_ms, "ms"))[:4]) for at_ms in (start_ms, until_ms))
-        int
-    ) + 1970
     each = [_dated(campaign, year) for year in range(first, last + 1) for campaign in CAMPAIGNS]
     return [dated for dated in each if dated.from_ms < until_ms and dated.until_ms > start_ms]
 

@@ -15,10 +15,10 @@ from rich.live import Live
 from threadpoolctl import threadpool_limits
 
 from churn import feature_store, logs, settings
+from churn.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
 from churn.feature_store import FeatureStore, StoreUnavailable
 from churn.state import InvalidState
 from scorer import show
-from scorer.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
 from scorer.kafka_topics import ANSWER_TIMEOUT_S, Notices, RiskTopic
 from scorer.live_model import LiveModel
 from scorer.scoring import Scoring

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
+from churn.actions import Actions
+from churn.customer_value import LOOKS_AT, predict_value
 from churn.events import Event, epoch_ms
 from churn.feature_store import CardWrite
 from churn.features import FEATURE_VERSION, FeatureRow, Look
@@ -27,7 +29,6 @@ from churn.segments import UNKNOWN, rfm, segment, tier
 from churn.segments import lifecycle as lifecycle_of
 from churn.state import State
 from scorer import trend
-from scorer.actions import Actions
 from scorer.bands import DWELL, is_held, settled_band
 from scorer.drivers import changes, driver, heaviest
 
@@ -62,6 +63,7 @@ class _Verdict(NamedTuple):
     drivers: list[Driver]
     contributions: list[float]
     after_an_order: float | None
+    value: float | None
 
 
 def score_customers(
@@ -126,6 +128,7 @@ def _verdicts(
     ]
     to_win = [place for place, risk_band in zip(places, shown, strict=True) if risk_band != "low"]
     orders = [looks[place].row_after(_order(rows[place], moments[place])) for place in to_win]
+    values = _values(model, [rows[place] for place in places])
     after = dict(zip(to_win, risk_matrix(model, rows_to_matrix(orders, names)).tolist(), strict=True))
     return {
         place: _Verdict(
@@ -135,9 +138,20 @@ def _verdicts(
             [driver(rows[place], names[column], parts[column]) for column in columns],
             parts,
             after.get(place),
+            value,
         )
-        for place, risk, risk_band, columns, parts in zip(places, risks, shown, reasons, contributions, strict=True)
+        for place, risk, risk_band, columns, parts, value in zip(
+            places, risks, shown, reasons, contributions, values, strict=True
+        )
     }
+
+
+def _values(model: RiskModel, rows: Sequence[FeatureRow]) -> list[float | None]:
+    """What each of these customers will bring in a year."""
+    if model.about.value is None:
+        return [None] * len(rows)
+    predicted: list[float | None] = predict_value(model.about.value, rows_to_matrix(rows, LOOKS_AT)).tolist()
+    return predicted
 
 
 def _order(row: FeatureRow, as_of: datetime) -> Event:
@@ -228,12 +242,19 @@ def _with_risk(
         trend_7d=_trend(history, today, 7, verdict.risk),
         trend_28d=_trend(history, today, 28, verdict.risk),
         counterfactual=_counterfactual(verdict),
-        lifecycle=lifecycle_of(card.features, scores, risk_band, epoch_ms(card.as_of)),
+        lifecycle=lifecycle_of(
+            card.features, scores, risk_band, epoch_ms(card.as_of), is_top_value=_is_top(verdict.value, model)
+        ),
+        predicted_value=None if verdict.value is None else round(verdict.value, 2),
         action=actions[card.segment, risk_band],
         model_version=model.model_version,
     )
     change = _change(card, known, before or "", verdict, model) if has_changed else _untold(known.fields)
     return (card if change is None else msgspec.structs.replace(card, band_change=change)), change
+
+
+def _is_top(value: float | None, model: RiskModel) -> bool:
+    return value is not None and model.about.value is not None and value >= model.about.value.top_from
 
 
 def _day(moment: datetime) -> date:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from churn.actions import Actions
 from churn.feature_store import Customer, FeatureStore
 from churn.risk_card import RiskCard
 from churn.state import InvalidState
-from scorer.actions import Actions
 from scorer.card import Known, Scored, score_customers, told
 from scorer.live_model import LiveModel
 

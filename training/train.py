@@ -1,7 +1,7 @@
 """One training run: history in, a model with its metrics out. Reads no clock; the same history gives the same model."""
 
 import platform
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from churn import drift, evaluate
+from churn.customer_value import LOOKS_AT, fit_value
 from churn.features import LOOK_BACK_DAYS, MODEL_FEATURES, hash_id
 from churn.model import HORIZON_DAYS, About, Floats, Population, RiskModel, score_matrix
 from churn.row import ENGAGEMENT_CUTS, VALUE_CUTS
@@ -133,6 +134,7 @@ def learn_from(
         choice = choose(_before_test(built.samples, chosen, learn), families, on_tried)
         fitted = {family: fit(learn, calibrate, recipe) for family, recipe in choice.recipes.items()}
         risks = {family: each.risk(test.matrix) for family, each in fitted.items()}
+        value = fit_value(_of_buyers(built, LOOKS_AT))
         risks[REFERENCE] = purchase_process.no_order_risk(learn if calibrate is None else calibrate, test)
     champion = choice.best_of(EXPLAINABLE)
     points = {family: evaluate.metrics(test.labels, risk) for family, risk in risks.items()}
@@ -153,6 +155,7 @@ def learn_from(
         _about(best, chosen, facts, metrics, _rfm_cut_points(built, facts.last_day)),
         threshold=_threshold(best, learn if calibrate is None else calibrate),
         reference=drift.references(test.matrix, risks[champion]),
+        value=value,
     )
     model = RiskModel(best.pipeline, about, best.learned.trees)
     drifts = _drifts_since(model, built)
@@ -241,6 +244,9 @@ def _is_for_test(customer_ids: NDArray[np.str_]) -> NDArray[np.bool_]:
 
 
 def _rfm_cut_points(built: Dataset, version_of_cuts: str) -> CutPoints:
-    buyers = built.buyers[:, [MODEL_FEATURES.index(name) for name in ("recency_days", "frequency", "monetary")]]
-    recency, frequency, monetary = buyers.T.tolist()
+    recency, frequency, monetary = _of_buyers(built, ("recency_days", "frequency", "monetary")).T.tolist()
     return cut_points(recency, frequency, monetary, version_of_cuts)
+
+
+def _of_buyers(built: Dataset, names: Sequence[str]) -> Floats:
+    return built.buyers[:, [MODEL_FEATURES.index(name) for name in names]]

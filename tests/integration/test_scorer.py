@@ -1,11 +1,7 @@
 """The scorer against real Kafka and Redis: on notice, when due, with a new model, and when a neighbour is away."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,33 +10,26 @@ from threading import Event as Flag
 from threading import Thread
 from uuid import uuid4
 
-import numpy as np
 import pytest
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from churn import model as models
-from churn import risk_card, topics
-from churn.events import Event
+from churn import topics
+from churn.actions import ACTIONS_FILE, read_actions
 from churn.feature_store import DUE, CardWrite, Customer, RedisFeatureStore, StateWrite, customer_key
-from churn.features import MODEL_FEATURES, feature_row, replay
-from churn.model import About, Population, RiskModel
-from churn.risk_card import RiskCard, Status
-from churn.segments import CutPoints
-from churn.state import STATE_VERSION, State, pack
+from churn.features import feature_row
+from churn.risk_card import Status
+from churn.state import pack
 from scorer.__main__ import main
-from scorer.actions import ACTIONS_FILE, read_actions
 from scorer.kafka_topics import Notices, RiskTopic
 from scorer.live_model import LiveModel
 from scorer.scoring import Scoring
 from scorer.service import Service
 from stack.stack import Stack
 from stack.waiting import wait_until
-from training.dataset import Samples
-from training.fit import fit
 
-TIMEOUT_S = 60.0
-BOUGHT = datetime.now(UTC) - timedelta(days=50)
+from ..scoring import TIMEOUT_S, all_have, bought, fields_of, new_customers, on_risk_topic, put_live, tell
 
 
 class Clock:
@@ -104,78 +93,9 @@ def running(kafka: str, redis_url: str, group: str, model_dir: Path, clock: Cloc
 
 
 @pytest.fixture
-def notify(kafka: str) -> Iterator[Callable[..., None]]:
+def notify(kafka: str) -> Callable[..., None]:
     """Publishes that these customers changed."""
-    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
-
-    def publish(*customer_ids: str) -> None:
-        for customer_id in customer_ids:
-            producer.send(topics.FEATURES, key=customer_id.encode(), value=b"")
-        producer.flush()
-
-    yield publish
-    producer.close()
-
-
-def new_customers(store: RedisFeatureStore, count: int) -> list[str]:
-    """Buyers of 50 days ago that no test has seen, as the stream processor leaves them in Redis."""
-    customer_ids = [f"{uuid4()}" for _ in range(count)]
-    store.write_states([StateWrite(customer_id, 0, 1, pack(bought(customer_id))) for customer_id in customer_ids])
-    return customer_ids
-
-
-def bought(customer_id: str) -> State:
-    return replay([Event("e", "purchase", BOUGHT, customer_id, price=20.0)])
-
-
-def put_live(model_dir: Path, seed: int = 1) -> RiskModel:
-    chance = np.random.default_rng(seed)
-    matrix = chance.lognormal(2, 1.5, (300, len(MODEL_FEATURES)))
-    labels = (matrix[:, 0] * chance.lognormal(0, 1, 300) > np.e**2).astype(np.int8)
-    ids = np.array([f"c{number}" for number in range(300)])
-    fitted = fit(Samples(ids, np.zeros(300, dtype=np.int64), matrix, labels), None)
-    fours = (1.0, 2.0, 3.0, 4.0)
-    about = About(
-        feature_names=MODEL_FEATURES,
-        fold_version=STATE_VERSION,
-        horizon_days=90,
-        slope=fitted.slope,
-        intercept=fitted.intercept,
-        cut_offs={},
-        data_sha256="",
-        libraries={},
-        metrics={},
-        rfm=CutPoints("v", fours, fours, fours),
-        population=Population(1000, 400.0),
-    )
-    model = RiskModel(fitted.pipeline, about)
-    models.save(model, model_dir)
-    models.go_live(model_dir, model.model_version)
-    return model
-
-
-def fields_of(store: RedisFeatureStore, customer_id: str) -> dict[str, str]:
-    customer = store.read_customer(customer_id)
-    return customer.fields if customer else {}
-
-
-def all_have(store: RedisFeatureStore, customer_ids: list[str], name: str, value: str) -> bool:
-    return all(fields_of(store, customer_id).get(name) == value for customer_id in customer_ids)
-
-
-def on_risk_topic(kafka: str, customer_ids: list[str]) -> dict[str, RiskCard]:
-    """The latest card of each of these customers on topic `risk`."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
-    partitions = [TopicPartition(topics.RISK, number) for number in range(topics.PARTITIONS)]
-    consumer.assign(partitions)
-    consumer.seek_to_beginning()
-    ends = consumer.end_offsets(partitions)
-    cards: dict[str, RiskCard] = {}
-    while any(consumer.position(partition) < ends[partition] for partition in partitions):
-        for messages in consumer.poll(timeout_ms=500).values():
-            cards |= {message.key.decode(): risk_card.decode(message.value) for message in messages}
-    consumer.close()
-    return {customer_id: cards[customer_id] for customer_id in customer_ids if customer_id in cards}
+    return lambda *customer_ids: tell(kafka, customer_ids)
 
 
 def test_customers_with_notices_get_cards_a_rank_and_a_message(
@@ -332,110 +252,6 @@ def test_a_message_without_a_customer_is_passed_over(
     with running():
         notify(*customer_ids)
         assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S)
-
-
-@pytest.mark.parametrize("is_frozen", [False, True])
-def test_the_command_serves_and_stops_when_asked_even_when_redis_does_not_answer(
-    is_frozen: bool, notify: Callable[..., None], kafka: str, model_dir: Path, tmp_path: Path
-) -> None:
-    put_live(model_dir)
-    with Stack(tmp_path / "own", services=("redis",), free_ports=True) as own:
-        store = RedisFeatureStore(own.redis.url)
-        customer_ids = new_customers(store, 5)
-        neighbours = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "REDIS_URL": own.redis.url, "MODEL_DIR": str(model_dir)}
-        log = tmp_path / "scorer.log"
-        with log.open("wb") as file:
-            command = [sys.executable, "-m", "scorer", "serve"]
-            process = subprocess.Popen(command, env={**os.environ, **neighbours}, stderr=file)
-        try:
-            notify(*customer_ids)
-            assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S), log.read_text()
-            if is_frozen:
-                own.redis.freeze()
-                notify(*customer_ids)
-            process.send_signal(signal.SIGTERM)
-            process.wait(TIMEOUT_S)
-        finally:
-            process.kill()
-    said = log.read_text()
-    assert process.returncode == 0, said
-    assert "stopped" in said
-    assert "Traceback" not in said
-
-
-@contextmanager
-def served(neighbours: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command as a process of its own, killed at the end."""
-    with log.open("ab") as file:
-        command = [sys.executable, "-m", "scorer", "serve"]
-        process = subprocess.Popen(command, env={**os.environ, **neighbours}, stderr=file)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def changes_told(kafka: str, customer_ids: set[str]) -> list[tuple[str, str]]:
-    """Every change of band of these customers on topic `risk`, by customer and moment, repetitions too."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
-    partitions = [TopicPartition(topics.RISK, number) for number in range(topics.PARTITIONS)]
-    consumer.assign(partitions)
-    consumer.seek_to_beginning()
-    ends = consumer.end_offsets(partitions)
-    found = []
-    while any(consumer.position(partition) < ends[partition] for partition in partitions):
-        for messages in consumer.poll(timeout_ms=500).values():
-            cards = (risk_card.decode(message.value) for message in messages if message.key.decode() in customer_ids)
-            found += [(card.customer_id, f"{card.band_change.at}") for card in cards if card.band_change]
-    consumer.close()
-    return found
-
-
-def test_killed_again_and_again_every_change_of_band_is_decided_once_and_told(
-    store: RedisFeatureStore,
-    redis_url: str,
-    notify: Callable[..., None],
-    kafka: str,
-    model_dir: Path,
-    tmp_path: Path,
-) -> None:
-    model = put_live(model_dir)
-    customer_ids = new_customers(store, 3_000)
-    band = models.band(models.score(model, [feature_row(bought("x"), datetime.now(UTC))]).risk[0])
-    before = "low" if band != "low" else "high"
-    store.write_cards([CardWrite(customer_id, {"risk_band": before}, None) for customer_id in customer_ids])
-    log = tmp_path / "scorer.log"
-    neighbours = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "REDIS_URL": redis_url, "MODEL_DIR": str(model_dir)}
-    for part in range(3):
-        with served(neighbours, log) as process:
-            notify(*customer_ids[part * 1_000 : (part + 1) * 1_000])
-            some = customer_ids[part * 1_000 : part * 1_000 + 300]
-            assert wait_until(
-                lambda some=some: any(all_have(store, [one], "status", "fresh") for one in some), TIMEOUT_S
-            )
-            process.send_signal(signal.SIGKILL)
-            process.wait(TIMEOUT_S)
-    with served(neighbours, log):
-        assert wait_until(lambda: len(set(changes_told(kafka, set(customer_ids)))) >= 3_000, TIMEOUT_S), log.read_text()
-        assert wait_until(lambda: all(fields_of(store, one)["band_change_told"] for one in customer_ids), TIMEOUT_S), (
-            log.read_text()
-        )
-    told = set(changes_told(kafka, set(customer_ids)))
-    assert len(told) == 3_000, "one change for each customer, however often it was told"
-    for customer_id in customer_ids[::100]:
-        fields = fields_of(store, customer_id)
-        assert (fields["band_before"], fields["risk_band"]) == (before, band)
-        assert fields["band_changed_at"] == fields["band_change_told"]
-
-
-def test_without_kafka_the_command_says_what_it_waits_for_and_stops_when_asked(tmp_path: Path) -> None:
-    log = tmp_path / "scorer.log"
-    with served({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1/0"}, log) as process:
-        assert wait_until(lambda: "waiting for a neighbour" in log.read_text(), TIMEOUT_S), log.read_text()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT_S) == 0
-    assert "Traceback" not in log.read_text()
 
 
 def test_the_documented_reading_in_python_works(

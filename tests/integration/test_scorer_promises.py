@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from churn import history, offline
+from churn.actions import ACTIONS_FILE, read_actions
 from churn.events import Event, epoch_ms
 from churn.feature_store import Customer, RedisFeatureStore, StateWrite
 from churn.features import MODEL_FEATURES, feature_row, replay, update
@@ -23,7 +24,6 @@ from churn.risk_card import RiskCard
 from churn.segments import cut_points
 from churn.state import EMPTY, STATE_VERSION, State, pack
 from producer.simulator import Plan, Simulation
-from scorer.actions import ACTIONS_FILE, read_actions
 from scorer.bands import settled_band
 from scorer.scoring import Scoring
 from scorer.show import describe

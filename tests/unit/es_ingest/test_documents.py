@@ -73,6 +73,7 @@ def card(**changes: Any) -> RiskCard:
         "trend_28d": 0.2,
         "counterfactual": Counterfactual(0.3, "an order today: 0.81 → 0.30"),
         "tier": "At Risk",
+        "predicted_value": 321.5,
         "lifecycle": "at-risk",
         "feature_version": "2-0",
     }

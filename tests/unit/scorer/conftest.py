@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from churn.actions import ACTIONS_FILE, Actions, read_actions
 from churn.events import Event
 from churn.features import MODEL_FEATURES, replay
 from churn.model import About, Population, RiskModel
 from churn.segments import CutPoints
 from churn.state import STATE_VERSION, State
-from scorer.actions import ACTIONS_FILE, Actions, read_actions
 from training.dataset import Samples
 from training.fit import fit
 

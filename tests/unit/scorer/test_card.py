@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -9,14 +10,16 @@ import numpy as np
 import pytest
 
 from churn import risk_card
+from churn.actions import Actions
+from churn.customer_value import LOOKS_AT, ValueModel, predict_value
 from churn.events import Event, epoch_ms
 from churn.features import MAX_RECENT, MODEL_FEATURES, FeatureRow, feature_row, replay, update
-from churn.model import RiskModel, band, score
+from churn.model import RiskModel, band, rows_to_matrix, score
+from churn.purchase_process import Process, Spend
 from churn.risk_card import FEATURES_SHOWN, FIELDS, RiskCard, Status, readable
 from churn.state import State
-from scorer.actions import Actions
 from scorer.bands import DWELL
-from scorer.card import Known, Scored, score_customers, told
+from scorer.card import Known, Scored, build_cards, score_customers, told
 
 
 def scored(
@@ -292,3 +295,17 @@ def test_many_customers_are_scored_like_one(buyer: State, model: RiskModel, acti
     rows: list[FeatureRow] = [feature_row(buyer, now + timedelta(days=day)) for day in range(3)]
     together = score(model, rows).risk
     assert np.allclose(together, [score(model, [row]).risk[0] for row in rows], atol=1e-12)
+
+
+def test_who_will_bring_most_is_high_ltv_and_everybodys_value_stands_on_the_card(
+    buyer: State, model: RiskModel, actions: Actions, now: datetime
+) -> None:
+    value = ValueModel(Process(1.2, 60.0, 0.6, 2.5), Spend(6.0, 4.0, 25.0), 0.01)
+    of_top = replace(model, about=msgspec.structs.replace(model.about, value=value))
+    below = replace(
+        model, about=msgspec.structs.replace(model.about, value=msgspec.structs.replace(value, top_from=1e9))
+    )
+    top, other = (build_cards([Known("buyer", buyer, {})], each, actions, now)[0] for each in (of_top, below))
+    expected = float(predict_value(value, rows_to_matrix([feature_row(buyer, now)], LOOKS_AT))[0])
+    assert top.predicted_value == other.predicted_value == round(expected, 2) > 0
+    assert (top.lifecycle, other.lifecycle) == ("high-ltv", "other" if other.risk_band != "high" else "at-risk")

@@ -1,5 +1,6 @@
 """The live model is picked up when it changes; a refused one does not take the good one away."""
 
+import json
 from pathlib import Path
 
 from churn import model as models
@@ -51,4 +52,19 @@ def test_a_model_directory_that_is_away_leaves_the_model_in_use(model: RiskModel
     live.refresh()
     (tmp_path / "models").rename(tmp_path / "away")
     assert not live.refresh()
+    assert version(live) == model.model_version
+
+
+def test_a_model_of_another_fold_is_refused_and_the_one_in_use_stays(
+    model: RiskModel, other_model: RiskModel, tmp_path: Path
+) -> None:
+    live = LiveModel(tmp_path)
+    put_live(model, tmp_path)
+    live.refresh()
+    put_live(other_model, tmp_path)
+    about = tmp_path / other_model.model_version / "model.json"
+    kept = json.loads(about.read_text())
+    kept["about"]["fold_version"] += 1
+    about.write_text(json.dumps(kept))
+    assert [live.refresh() for _ in range(2)] == [False] * 2
     assert version(live) == model.model_version

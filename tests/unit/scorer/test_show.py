@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import pytest
 from rich.console import Console
 
+from churn.actions import Actions
 from churn.feature_store import CardWrite, MemoryFeatureStore, StateWrite
 from churn.features import MODEL_FEATURES
 from churn.model import RiskModel
 from churn.state import State, pack
-from scorer.actions import Actions
 from scorer.card import Known, score_customers
 from scorer.show import UnknownCustomer, card_view, describe, top
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from churn.actions import ACTIONS_FILE, ALL_BANDS, SEGMENTS, InvalidActions, read_actions
 from churn.segments import NAMED
-from scorer.actions import ACTIONS_FILE, ALL_BANDS, SEGMENTS, InvalidActions, read_actions
 
 SHIPPED = ACTIONS_FILE.read_text(encoding="utf-8")
 
