@@ -1,6 +1,7 @@
 """`python -m analytics`: analyse a shop's history into a report, tables as Parquet, and `analytics-*` indices."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = settings.read(settings.PathSettings)
     chosen = _parser(paths).parse_args(sys.argv[1:] if arguments is None else arguments)
     console = Console()
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # what fails is said once, below
     try:
         rows = _analyse(chosen, console)
         if chosen.index:

@@ -8,8 +8,11 @@ import pandas as pd
 from mlxtend.frequent_patterns import association_rules, fpgrowth
 from scipy.stats import hypergeom
 
-from analytics.finding import CannotAnswer, Rows
+from analytics import plots
+from analytics.finding import Analysis, CannotAnswer, Finding, Rows
 from analytics.shop import Shop
+from analytics.words import counted, percent
+from churn.report_page import Table
 
 LEAST_ORDERS_TOGETHER: Final = 8
 LEAST_SUPPORT: Final = 0.002  # of orders; below, a wholesaler's long orders make the search minutes long
@@ -54,7 +57,7 @@ def product_pairs(shop: Shop) -> Rows:
     ]
 
 
-def pair_rules(shop: Shop, orders: int) -> pd.DataFrame:
+def pair_rules(shop: Shop, orders: int) -> Any:
     """Rules a → b with `orders`, `support`, `confidence`, `lift`, `p_value`, `rank`, the strongest pair first.
 
     Only pairs that chance does not explain (Fisher, Bonferroni over all pairs of products, p < 0.01). Raises
@@ -75,12 +78,12 @@ def pair_rules(shop: Shop, orders: int) -> pd.DataFrame:
     return _ranked(rules, len(bought), orders, bought.shape[1])
 
 
-def _ranked(rules: pd.DataFrame, baskets: int, orders: int, products: int) -> pd.DataFrame:
+def _ranked(rules: Any, baskets: int, orders: int, products: int) -> Any:
     together, with_a, with_b = (
         (rules[name] * baskets).round().astype(int) for name in ("support", "antecedent support", "consequent support")
     )
     chance = hypergeom.sf(together - 1, orders, with_a, with_b) * products * (products - 1) / 2
-    found: Any = pd.DataFrame(
+    found = pd.DataFrame(
         {
             "a": rules["antecedents"].map(lambda items: next(iter(items))),
             "b": rules["consequents"].map(lambda items: next(iter(items))),
@@ -94,3 +97,58 @@ def _ranked(rules: pd.DataFrame, baskets: int, orders: int, products: int) -> pd
     found = found[found["p_value"] < 0.01].sort_values(["lift", "orders", "a"], ascending=[False, False, True])
     found["rank"] = found["lift"].rank(method="dense", ascending=False)
     return found.head(MAX_RULES)
+
+
+TOP: Final = 15
+
+
+def _pairs(shop: Shop) -> Finding:
+    rows = product_pairs(shop)
+    if not rows:
+        raise CannotAnswer("no two products are together in orders more often than chance would put them there")
+    best = rows[0]
+    pairs = [row for row in rows if row["product_a"] < row["product_b"]] or rows
+    both = {frozenset((row["product_a"], row["product_b"])) for row in rows}
+    common = max(rows, key=lambda row: row["confidence"] * row["orders"])
+    return Finding(
+        headline=f"{counted(len(both), 'pair')} of products are bought together more than chance explains; first "
+        f"{best['name_a']} and {best['name_b']}, {best['lift']:.0f} times as often as by chance.",
+        action=f"Show {common['name_b']} beside {common['name_a']}: {percent(common['confidence'])} of orders with the "
+        f"one have the other ({counted(common['orders'], 'order')}).",
+        words=[
+            "Pairs are ranked by lift among those that chance does not explain (Fisher's test, Bonferroni, p < 0.01)."
+        ],
+        figures=[
+            plots.bars(
+                "Lift of the strongest pairs",
+                [f"{row['name_a']} + {row['name_b']}" for row in pairs[:TOP]],
+                [row["lift"] for row in pairs[:TOP]],
+            )
+        ],
+        shown=[
+            Table(
+                ("who buys", "also buys", "orders", "support", "confidence", "lift"),
+                [
+                    (
+                        row["name_a"],
+                        row["name_b"],
+                        f"{row['orders']:,}",
+                        percent(row["support"], 2),
+                        percent(row["confidence"]),
+                        f"{row['lift']:.1f}",
+                    )
+                    for row in rows[:TOP]
+                ],
+            )
+        ],
+        rows={"product-pairs": rows},
+    )
+
+
+PAIRS: Final = Analysis(
+    "pairs",
+    "Bought together",
+    "Which products are bought in the same order more than by chance?",
+    _pairs,
+    ("product-pairs",),
+)

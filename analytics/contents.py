@@ -2,12 +2,15 @@
 
 from typing import Final
 
-from analytics import funnel_report, sales
+from analytics import baskets, cart_losses, cohorts, funnel_report, sales, segments_report, value_tiers
 from analytics.finding import Analysis, Chapter
 
 CHAPTERS: Final[tuple[Chapter, ...]] = (
-    sales.CHAPTER,
-    funnel_report.CHAPTER,
+    Chapter("Sales", sales.ANALYSES),
+    Chapter("Funnel and carts", (*funnel_report.ANALYSES, cart_losses.CARTS)),
+    Chapter("Customers", (value_tiers.VALUE, segments_report.SEGMENTS, segments_report.MOVES)),
+    Chapter("Retention", (cohorts.RETENTION, cohorts.LIFECYCLE)),
+    Chapter("Products together", (baskets.PAIRS,)),
 )
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from analytics import leaks, plots
-from analytics.finding import Analysis, CannotAnswer, Chapter, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.funnel import by_category, funnel_daily, funnel_leaks, funnel_products, funnel_times, funnel_units
 from analytics.shop import Shop
 from analytics.words import counted, duration, listed, money, percent
@@ -253,37 +253,34 @@ def _times(shop: Shop) -> Finding:
     )
 
 
-CHAPTER: Final = Chapter(
-    "Funnel",
-    (
-        Analysis(
-            "funnel",
-            "From view to purchase",
-            "How many get from looking to the cart and from the cart to a purchase? Steps are ordered; other "
-            "events may lie between.",
-            _overall,
-            ("funnel-daily",),
-        ),
-        Analysis(
-            "funnel-leaks",
-            "Leaks by category",
-            "Where is the largest leak between view and purchase, and what would closing it bring?",
-            _leaks,
-            ("funnel-leaks",),
-        ),
-        Analysis(
-            "products",
-            "Products",
-            "Which products bring most, and which convert best?",
-            _products,
-            ("funnel-products",),
-        ),
-        Analysis(
-            "time-to-act",
-            "Time to act",
-            "How long do customers take from the view to the cart and from the cart to the purchase?",
-            _times,
-            ("funnel-times",),
-        ),
+ANALYSES: Final = (
+    Analysis(
+        "funnel",
+        "From view to purchase",
+        "How many get from looking to the cart and from the cart to a purchase? Steps are ordered; other "
+        "events may lie between.",
+        _overall,
+        ("funnel-daily",),
+    ),
+    Analysis(
+        "funnel-leaks",
+        "Leaks by category",
+        "Where is the largest leak between view and purchase, and what would closing it bring?",
+        _leaks,
+        ("funnel-leaks",),
+    ),
+    Analysis(
+        "products",
+        "Products",
+        "Which products bring most, and which convert best?",
+        _products,
+        ("funnel-products",),
+    ),
+    Analysis(
+        "time-to-act",
+        "Time to act",
+        "How long do customers take from the view to the cart and from the cart to the purchase?",
+        _times,
+        ("funnel-times",),
     ),
 )

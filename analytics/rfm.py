@@ -44,8 +44,8 @@ def cut_points(shop: Shop) -> CutPoints:
     buyers = buyers_at(shop, shop.moment)
     if len(buyers) < LEAST_BUYERS:
         raise CannotAnswer(f"{len(buyers)} customers have an order; quintiles need at least {LEAST_BUYERS}")
-    columns = ([row[name] for row in buyers] for name in ("recency_days", "frequency", "monetary"))
-    return segments.cut_points(*columns, f"{shop.moment:%Y-%m-%d}")
+    recency, frequency, monetary = ([row[name] for row in buyers] for name in ("recency_days", "frequency", "monetary"))
+    return segments.cut_points(recency, frequency, monetary, f"{shop.moment:%Y-%m-%d}")
 
 
 def placed(shop: Shop, moment: datetime, cuts: CutPoints) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from analytics import plots
-from analytics.finding import Analysis, CannotAnswer, Chapter, Finding, Number, Rows
+from analytics.finding import Analysis, CannotAnswer, Finding, Number, Rows
 from analytics.shop import Shop
 from analytics.words import counted, money, percent
 from churn.report_page import Table
@@ -149,15 +149,12 @@ def _action(months: list[dict[str, Any]]) -> str:
     return "The last two months brought more than the two before: keep stock and staff in step, by season below."
 
 
-CHAPTER: Final = Chapter(
-    "Sales",
-    (
-        Analysis(
-            "revenue",
-            "Visits, orders and revenue",
-            "How many come, how many order, and what does it bring, day by day and month by month?",
-            _revenue,
-            ("orders-daily", "sales-daily", "customers-daily"),
-        ),
+ANALYSES: Final = (
+    Analysis(
+        "revenue",
+        "Visits, orders and revenue",
+        "How many come, how many order, and what does it bring, day by day and month by month?",
+        _revenue,
+        ("orders-daily", "sales-daily", "customers-daily"),
     ),
 )

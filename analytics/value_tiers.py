@@ -2,8 +2,11 @@
 
 from typing import Final
 
-from analytics.finding import CannotAnswer, Rows
+from analytics import plots
+from analytics.finding import Analysis, CannotAnswer, Finding, Number, Rows
 from analytics.shop import Shop
+from analytics.words import money, percent
+from churn.report_page import Table
 
 TIERS: Final = ("top 20 %", "20-40 %", "40-60 %", "60-80 %", "bottom 20 %")
 
@@ -40,3 +43,80 @@ def value_tiers(shop: Shop) -> Rows:
     if not rows:
         raise CannotAnswer("nobody has an order")
     return [{**row, "tier": TIERS[row["rank"] - 1]} for row in rows]
+
+
+def _tiers(shop: Shop) -> Finding:
+    rows = value_tiers(shop)
+    if len(rows) < len(TIERS) or not sum(row["revenue"] for row in rows):
+        raise CannotAnswer("fewer than five customers brought anything")
+    top, bottom = rows[0], rows[-1]
+    more = top["orders_per_customer"] / bottom["orders_per_customer"]
+    dearer = top["aov"] / bottom["aov"] if bottom["aov"] else float("inf")
+    why = "how often they order" if more > dearer else "how much an order is worth"
+    return Finding(
+        headline=f"The top 20 % of buyers bring {percent(top['revenue_share'])} of revenue "
+        f"({money(top['revenue_per_customer'], shop.currency)} each), the bottom 20 % "
+        f"{percent(bottom['revenue_share'])}.",
+        action=f"Tiers differ most in {why}: {_WHAT_RAISES[why]}",
+        words=[
+            (
+                f"The top tier orders {more:.1f} times as often as the bottom one, and an order is worth {dearer:.1f} "
+                "times as much."
+            ),
+            (
+                f"Refunds are {percent(top['refund_share'] or 0)} of what the top tier buys and "
+                f"{percent(bottom['refund_share'] or 0)} of the bottom tier's."
+            ),
+        ],
+        numbers=[Number("Share of the top 20 %", top["revenue_share"], "share")],
+        figures=[plots.bars("Share of revenue", [row["tier"] for row in rows], [row["revenue_share"] for row in rows])],
+        shown=[
+            Table(
+                (
+                    "tier",
+                    "buyers",
+                    "revenue",
+                    "share",
+                    "orders each",
+                    "average order value",
+                    "visits each",
+                    "conversion",
+                    "refunds",
+                    "discounts",
+                    "days since order",
+                ),
+                [
+                    (
+                        row["tier"],
+                        f"{row['customers']:,}",
+                        f"{row['revenue']:,.0f}",
+                        percent(row["revenue_share"]),
+                        f"{row['orders_per_customer']:.2f}",
+                        f"{row['aov']:,.2f}",
+                        f"{row['visits_per_customer']:.1f}",
+                        percent(row["conversion"] or 0),
+                        percent(row["refund_share"] or 0),
+                        percent(row["discount_share"] or 0),
+                        f"{row['recency_median_days']:.0f}",
+                    )
+                    for row in rows
+                ],
+                f"Money in {shop.currency}",
+            )
+        ],
+        rows={"value-tiers": rows},
+    )
+
+
+_WHAT_RAISES: Final = {
+    "how often they order": "lead one-time buyers to a second and third order.",
+    "how much an order is worth": "raise the order with bundles and a threshold for free delivery.",
+}
+
+VALUE: Final = Analysis(
+    "value-tiers",
+    "Value tiers",
+    "How much do the top 20 % of buyers bring, and how do the tiers behave?",
+    _tiers,
+    ("value-tiers",),
+)

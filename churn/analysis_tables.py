@@ -37,7 +37,7 @@ class Table(NamedTuple):
     part_by: tuple[str, ...] = ()
 
     @property
-    def index(self) -> str:
+    def index(self) -> str:  # type: ignore[override] # nobody looks for a place in this tuple
         """The index of Elasticsearch."""
         return f"analytics-{self.name}"
 
