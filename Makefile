@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer docs lock
+.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer soak chaos docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -79,6 +79,12 @@ bench-ingest: $(READY) ## es_ingest beside the client's own parallel_bulk (WRITE
 
 bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB
 	$(RUN) benchmarks.producer
+
+soak: $(READY) ## an hour at 1,000 events/s: memory and freshness of every process (MINUTES=60 RATE=1000 WRITE=1, ARGS=...)
+	$(RUN) benchmarks.soak --minutes $(or $(MINUTES),60) --rate $(or $(RATE),1000) $(if $(WRITE),--write) $(ARGS)
+
+chaos: $(READY) ## 15 minutes with a random kill -9 every 20 s (MINUTES=15 RATE=1000 WRITE=1, ARGS=...)
+	$(RUN) tests.chaos.pipeline --minutes $(or $(MINUTES),15) --rate $(or $(RATE),1000) $(if $(WRITE),--write) $(ARGS)
 
 docs: $(READY) ## write the generated pages below docs/
 	$(RUN) docs.generate

@@ -77,6 +77,17 @@ class Watcher:
         self._delays_ms: list[float] = []
         self._counted = 0
 
+    def watch(self, seconds: float) -> list[float]:
+        """Watch for so many seconds; the delays (ms) of the events that were found in that time."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            self._turn()
+        found, self._delays_ms = self._delays_ms, []
+        return found
+
+    def close(self) -> None:
+        self._consumer.close()
+
     def measure(self, seconds: float, is_over: Callable[[], bool]) -> Measured:
         """Watch for so many seconds after the warm-up; `is_over` says that no more events come."""
         while not self._read() and not is_over():

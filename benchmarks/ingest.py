@@ -140,6 +140,7 @@ class Bench:
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self._stack.kafka.address,
             "ELASTICSEARCH_URL": self._stack.elasticsearch.url,
+            "INGEST_WEB_PORT": "0",
         }
 
     def _forget(self) -> None:

@@ -9,13 +9,14 @@ import msgspec
 from churn.events import InvalidEvent
 
 KEPT_BYTES: Final = 64 * 1024
+MAX_KEY_BYTES: Final = 512
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a payload came from and why it was refused.
 
-    `topic`, `partition`, `offset` name a message; `file`, `line` a row of a replayed file. `raw` is base64 of at most
-    the first 64 KiB of the payload, `raw_bytes` its whole length.
+    `topic`, `partition`, `offset` name a message, `customer_id` is its key; `file`, `line` name a row of a replayed
+    file. `raw` is base64 of at most the first 64 KiB of the payload, `raw_bytes` its whole length.
     """
 
     letter_id: str
@@ -30,10 +31,18 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     offset: int | None = None
     file: str | None = None
     line: int | None = None
+    customer_id: str | None = None
 
 
 def of_message(
-    error: InvalidEvent, payload: bytes | None, *, topic: str, partition: int, offset: int, failed_at: datetime
+    error: InvalidEvent,
+    payload: bytes | None,
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    failed_at: datetime,
+    key: bytes | None = None,
 ) -> DeadLetter:
     """The dead letter of a message; the same message always gives the same `letter_id`."""
     return DeadLetter(
@@ -47,6 +56,7 @@ def of_message(
         topic=topic,
         partition=partition,
         offset=offset,
+        customer_id=_named(key),
     )
 
 
@@ -63,6 +73,13 @@ def of_row(error: InvalidEvent, row: bytes, *, letter_id: str, file: str, line: 
         file=file,
         line=line,
     )
+
+
+def _named(key: bytes | None) -> str | None:
+    """The customer whom a message's key names, as far as it can be one."""
+    if not key or len(key) > MAX_KEY_BYTES:
+        return None
+    return key.decode(errors="replace")
 
 
 def _kept(payload: bytes | None) -> str:

@@ -97,6 +97,24 @@ class ScorerSettings(BaseSettings):
     scorer_rescore_per_s: float = Field(
         1_000.0, gt=0, description="Customers a second, at most, while a new model scores everybody again."
     )
+    scorer_web_bind: str = Field("127.0.0.1", description="Address of the scorer's pages /healthz and /metrics.")
+    scorer_web_port: int = Field(6067, ge=0, le=65535, description="Their port; 0: a free one, which the log names.")
+
+
+class IngestSettings(BaseSettings):
+    """How es_ingest works."""
+
+    model_config = _FROZEN
+    ingest_web_bind: str = Field("127.0.0.1", description="Address of es_ingest's pages /healthz and /metrics.")
+    ingest_web_port: int = Field(6068, ge=0, le=65535, description="Their port; 0: a free one, which the log names.")
+
+
+class ProducerSettings(BaseSettings):
+    """How a live producer works."""
+
+    model_config = _FROZEN
+    producer_web_bind: str = Field("127.0.0.1", description="Address of a live producer's /healthz and /metrics.")
+    producer_web_port: int = Field(0, ge=0, le=65535, description="Their port; 0: a free one, which the log names.")
 
 
 ALL: tuple[type[BaseSettings], ...] = (
@@ -108,6 +126,8 @@ ALL: tuple[type[BaseSettings], ...] = (
     LogSettings,
     StreamProcessorSettings,
     ScorerSettings,
+    IngestSettings,
+    ProducerSettings,
 )
 
 S = TypeVar("S", bound=BaseSettings)

@@ -16,7 +16,7 @@ from elasticsearch import Elasticsearch
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
-from churn import logs, settings, topics
+from churn import logs, pages, settings, topics
 from es_ingest import indexer, retention, service, templates
 from es_ingest.health import Health
 from es_ingest.refusals import RefusalSender
@@ -51,7 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "templates":
             return _put_templates(client, options.replicas, options.timeout)
         return _serve(client, options.replicas)
-    except (templates.MappingConflict, topics.WrongPartitions, service.DeliveryFailed, KafkaError) as error:
+    except (
+        templates.MappingConflict,
+        topics.WrongPartitions,
+        service.DeliveryFailed,
+        pages.PageUnavailable,
+        KafkaError,
+    ) as error:
         log.error("cannot go on", reason=f"{type(error).__name__}: {error}")
         return 1
     finally:
@@ -152,8 +158,7 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         reconnect_backoff_max_ms=RECONNECT_MAX_MS,
     )
     producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", reconnect_backoff_max_ms=RECONNECT_MAX_MS)
-    log.info("started", topics=service.TOPICS, group=service.GROUP)
-    service.Service(
+    serving = service.Service(
         consumer,
         indexer.Indexer(client),
         RefusalSender(producer, _now),
@@ -161,7 +166,11 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         currency=shop.shop_currency,
         clock=_now,
         summary_interval_s=SUMMARY_INTERVAL_S,
-    ).run(stop)
+    )
+    own = settings.read(settings.IngestSettings)
+    with pages.shown(own.ingest_web_bind, own.ingest_web_port, serving.metrics.registry, serving.progress) as port:
+        log.info("started", topics=service.TOPICS, group=service.GROUP, pages=f"{own.ingest_web_bind}:{port}")
+        serving.run(stop)
     producer.close(timeout=1)
     log.info("stopped")
     return 0

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -20,80 +19,30 @@ from churn import topics
 from churn.events import InvalidEvent
 from churn.logs import get_logger
 from churn.membership import Membership
+from churn.pages import Progress
 from es_ingest import documents
-from es_ingest.documents import Document, Message
+from es_ingest.batch import Batch, Flight
+from es_ingest.documents import Message
 from es_ingest.health import Health
 from es_ingest.indexer import Indexer, Outcome
+from es_ingest.metrics import Metrics
 from es_ingest.refusals import RefusalSender
 
 GROUP: Final = "es-ingest"
 TOPICS: Final = (topics.EVENTS, topics.RISK, topics.DEAD_LETTERS)
-MAX_DOCUMENTS: Final = 4_000
-MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_POLL_RECORDS: Final = 1_000
-# How long a batch may stay small: each bulk request costs Elasticsearch a write to disk per index.
-LINGER_S: Final = 0.2
 POLL_MS: Final = 200
 COMMIT_TIMEOUT_MS: Final = 2_000
 # Together less than the 5 s after which a stop counts as hanging.
 LAST_FLIGHT_S: Final = 1.5
 CLOSE_TIMEOUT_MS: Final = 1_500
+METRICS_EVERY_S: Final = 1.0
 
 log = get_logger(__name__)
 
 
 class DeliveryFailed(RuntimeError):
     """The thread that writes to Elasticsearch died; nothing is lost, what was not committed is read again."""
-
-
-@dataclass
-class Batch:
-    """What was read and is not yet acknowledged: documents, messages that are refused already, offsets to commit.
-
-    `arrived` counts the messages of each topic by their time, in epoch milliseconds.
-    """
-
-    documents: list[Document] = field(default_factory=list)
-    refused: list[tuple[Message, str]] = field(default_factory=list)
-    offsets: dict[TopicPartition, int] = field(default_factory=dict)
-    arrived: dict[str, Counter[int]] = field(default_factory=dict)
-    size_bytes: int = 0
-    began_s: float = 0.0
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.documents) >= MAX_DOCUMENTS or self.size_bytes >= MAX_BYTES
-
-    def is_due(self, now_s: float) -> bool:
-        return self.is_full or (not self.is_empty and now_s - self.began_s >= LINGER_S)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.offsets and not self.documents
-
-
-class Flight(threading.Thread):
-    """A batch on its way. `outcome` is there when all of it is acknowledged; a daemon, so that it holds up no exit."""
-
-    def __init__(self, batch: Batch, indexer: Indexer, refusals: RefusalSender, stop: threading.Event) -> None:
-        super().__init__(name="flight", daemon=True)
-        self.batch = batch
-        self.outcome: Outcome | None = None
-        self._indexer = indexer
-        self._refusals = refusals
-        self._stop_asked = stop
-
-    @property
-    def has_failed(self) -> bool:
-        return not self.is_alive() and self.outcome is None and not self._stop_asked.is_set()
-
-    def run(self) -> None:
-        outcome = self._indexer.write(self.batch.documents, self._stop_asked)
-        if outcome is None:
-            return
-        refused = [(refusal.document.message, refusal.reason) for refusal in outcome.refused]
-        if self._refusals.send([*self.batch.refused, *refused], self._stop_asked):
-            self.outcome = outcome
 
 
 class Service:
@@ -123,6 +72,11 @@ class Service:
         self._counts: Counter[str] = Counter()
         self._summary_interval_s = summary_interval_s
         self._summary_s = time.monotonic()
+        self._metrics_s = 0.0
+        self._has_landed = False
+        self._last_refused = ""
+        self.metrics = Metrics()
+        self.progress = Progress(time.monotonic)
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. Raises `DeliveryFailed` when the writing thread died."""
@@ -137,6 +91,7 @@ class Service:
             if self._flight is None and self._batch.is_due(time.monotonic()):
                 self._launch(stop)
             self._pause_or_resume()
+            self._tell_metrics()
             self._summarise()
         if self._flight is not None:
             self._flight.join(LAST_FLIGHT_S)
@@ -154,6 +109,7 @@ class Service:
                 found = documents.of_message(message, now=now, currency=self._currency)
             except InvalidEvent:  # the stream processor writes its dead letter
                 counts["no_event"] += 1
+                self.metrics.passed_over.labels("no_event").inc()
             except msgspec.DecodeError as error:
                 batch.refused.append((message, f"not what topic {message.topic} carries: {error}"))
             else:
@@ -175,19 +131,24 @@ class Service:
         if flight.outcome is None:
             return
         self._flight = None
+        self._has_landed = True
         self._acknowledged |= flight.batch.offsets
         self._indexed |= flight.batch.offsets
+        self.metrics.batch_s.observe(time.monotonic() - flight.batch.began_s)
         self._count(flight.outcome, flight.batch)
         self._commit()
 
     def _count(self, outcome: Outcome, batch: Batch) -> None:
         messages = [message for message, _ in batch.refused]
         messages += [refusal.document.message for refusal in outcome.refused if refusal.document.message is not None]
-        refused = Counter(message.topic for message in messages)
-        self._health.count(outcome.written, refused, batch.arrived)
+        known, refused = outcome.known.total(), Counter(message.topic for message in messages)
         self._counts.update(outcome.written)
-        self._counts["known"] += outcome.known.total()
+        self._counts["known"] += known
         self._counts["refused"] += refused.total()
+        self._health.count(outcome.written, refused, batch.arrived)
+        self.metrics.count(outcome.written, known=known, refused=refused.total())
+        for message in messages:
+            self._last_refused = f"{message.topic}-{message.partition}-{message.offset}"
 
     def _tell_health(self) -> None:
         """Add the figures of an interval that is over to the batch."""
@@ -197,6 +158,14 @@ class Service:
         if batch.is_empty:
             batch.began_s = time.monotonic()
         batch.documents += self._health.documents(self._behind())
+
+    def _tell_metrics(self) -> None:
+        if time.monotonic() - self._metrics_s < METRICS_EVERY_S:
+            return
+        lag = sum(self._behind().values())
+        self.metrics.lag_messages.set(lag)
+        self.progress.turn(waiting=lag, has_done=self._has_landed)
+        self._metrics_s, self._has_landed = time.monotonic(), False
 
     def _commit(self) -> None:
         """Commit what is acknowledged; after a failure the next commit holds it too."""
@@ -225,7 +194,9 @@ class Service:
         self._commit()
         counts = {name.replace("-", "_"): count for name, count in self._counts.items() if count}
         written = sum(self._counts[kind] for kind in ("events", "customers", "risk", "dead-letters"))
-        log.info("indexed", **counts, per_second=round(written / elapsed_s), behind=sum(self._behind().values()))
+        refused = {"last_refused": self._last_refused} if self._counts["refused"] else {}
+        behind = sum(self._behind().values())
+        log.info("indexed", **counts, **refused, per_second=round(written / elapsed_s), behind=behind)
         self._counts.clear()
         self._summary_s = time.monotonic()
 

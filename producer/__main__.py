@@ -14,10 +14,11 @@ from types import FrameType
 
 from rich.console import Console
 
-from churn import logs, settings
+from churn import logs, pages, settings
 from churn.history import HistoryExists
 from producer import arguments, history_files, simulate
 from producer.errors import ProducerError
+from producer.metrics import Metrics
 from producer.pacing import EventTime, FixedRate, NoWait, Pace, Sleep
 from producer.progress import ProgressLine
 from producer.replay import Counts, Replay, shift_to
@@ -77,7 +78,7 @@ def _simulate(options: argparse.Namespace, stop: Stop) -> int:
             print(f"producer: stopped before the history was complete{left}", file=sys.stderr)
             return _exit_code(stop)
         if options.live and not stop.is_asked():
-            _live(options, stop, simulation, send)
+            _live(options, stop, simulation, send, sinks[0])
             return 0
         counts.events = counts.events or simulation.num_events
     print(said)
@@ -100,13 +101,21 @@ def _past(options: argparse.Namespace, stop: Stop, simulation: Simulation, send:
     return simulate.described(lived)
 
 
-def _live(options: argparse.Namespace, stop: Stop, simulation: Simulation, send: Callable[..., None]) -> None:
+def _live(
+    options: argparse.Namespace, stop: Stop, simulation: Simulation, send: Callable[..., None], sink: KafkaSink
+) -> None:
+    own = settings.read(settings.ProducerSettings)
+    metrics = Metrics(sink, time.monotonic, time.time)
     ends = time.monotonic() + (options.for_s or float("inf"))
     pace = FixedRate(options.rate, time.monotonic, lambda seconds: stop.wait(min(seconds, ends - time.monotonic())))
     present = simulate.as_of_now(simulation.live(_now()), pace, _now)
-    with _progress("live", "events") as progress:
+    with (
+        pages.shown(own.producer_web_bind, own.producer_web_port, metrics.registry, metrics.progress) as port,
+        _progress("live", "events") as progress,
+    ):
+        log.info("started", pages=f"{own.producer_web_bind}:{port}", rate=options.rate)
         send(
-            present,
+            metrics.watched(present),
             progress=progress,
             expected=None,
             must_stop=lambda: stop.is_asked() or time.monotonic() >= ends,
@@ -156,7 +165,7 @@ def _currency() -> str:
 
 
 @contextmanager
-def _topic(name: str | None, linger_ms: int) -> Iterator[list[Sink]]:
+def _topic(name: str | None, linger_ms: int) -> Iterator[list[KafkaSink]]:
     if name is None:
         yield []
         return

@@ -189,6 +189,16 @@ class KafkaSink:
         if error.fatal():
             self._failure = self._failure or error
 
+    @property
+    def unacknowledged(self) -> int:
+        """Messages on their way."""
+        return len(self._producer)
+
+    @property
+    def acknowledged(self) -> int:
+        """Messages that Kafka has."""
+        return self._produced - len(self._producer)
+
     def flush(self) -> None:
         while len(self._producer):
             self._producer.flush(0.1)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from threadpoolctl import threadpool_limits
 
-from churn import feature_store, logs, settings
+from churn import feature_store, logs, pages, settings
 from churn.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
 from churn.feature_store import FeatureStore, StoreUnavailable
 from churn.state import InvalidState
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command == "watch":
             return _watch(store, chosen.count, chosen.segment)
         return _top(store, chosen.count, chosen.segment)
-    except (StoreUnavailable, InvalidState, show.UnknownCustomer) as error:
+    except (StoreUnavailable, InvalidState, show.UnknownCustomer, pages.PageUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
     except InvalidActions as error:
@@ -75,7 +75,7 @@ def _serve(actions_file: Path) -> int:
     kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
     store = feature_store.from_settings(settings.read(settings.RedisSettings), timeout_s=ANSWER_TIMEOUT_S)
     model_dir = settings.read(settings.PathSettings).model_dir
-    rescore_per_s = settings.read(settings.ScorerSettings).scorer_rescore_per_s
+    own = settings.read(settings.ScorerSettings)
     actions = read_actions(actions_file)
     log = logs.get_logger(__name__)
     stop = Flag()
@@ -88,10 +88,13 @@ def _serve(actions_file: Path) -> int:
             closing(patiently(lambda: Notices(kafka), stop)) as notices,
             closing(patiently(lambda: RiskTopic(kafka), stop)) as risk_topic,
         ):
-            log.info("started", kafka=kafka, model_dir=str(model_dir))
             live_model = LiveModel(model_dir)
             scoring = Scoring(store, risk_topic, live_model, actions, _now)
-            Service(store, notices, scoring, live_model, _now, rescore_per_s).run(stop)
+            service = Service(store, notices, scoring, live_model, _now, own.scorer_rescore_per_s)
+            registry, progress = service.metrics.registry, service.progress
+            with pages.shown(own.scorer_web_bind, own.scorer_web_port, registry, progress) as port:
+                log.info("started", kafka=kafka, model_dir=str(model_dir), pages=f"{own.scorer_web_bind}:{port}")
+                service.run(stop)
     except Stopped:
         pass
     log.info("stopped")

@@ -97,5 +97,5 @@ class Scoring:
                 found |= self._store.read_customers([customer_id])
             except InvalidState as error:
                 self.counts["invalid_state"] += 1
-                self.invalid = str(error)
+                self.invalid = f"customer {customer_id}: {error}"
         return found

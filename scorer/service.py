@@ -4,7 +4,8 @@ A notice is committed only when Redis and Kafka have its card. Whatever neighbou
 given up, and nothing is lost by a stop in the middle: what is not done comes again.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from threading import Event as Flag
@@ -15,8 +16,10 @@ from kafka.errors import KafkaError
 from churn import logs
 from churn.events import epoch_ms
 from churn.feature_store import FeatureStore, StoreUnavailable
+from churn.pages import Progress
 from scorer.kafka_topics import Notices
 from scorer.live_model import LiveModel
+from scorer.metrics import Metrics
 from scorer.scoring import Scoring
 
 BATCH: Final = 500
@@ -72,6 +75,8 @@ class Service:
         self._everybody_from = self._next_tick = self._summed_up_at = clock()
         self._keeps_time = False
         self._counts = dict.fromkeys(("noticed", "rescored"), 0)
+        self.metrics = Metrics()
+        self.progress = Progress(time.monotonic)
 
     def run(self, stop: Flag) -> None:
         """Work until `stop` is set, which takes effect within seconds even when nothing answers."""
@@ -87,14 +92,29 @@ class Service:
         wait_s = min(POLL_WAIT_S, max(0.0, (self._next_tick - self._clock()).total_seconds()))
         customer_ids = patiently(lambda: self._notices.poll(BATCH, wait_s), stop)
         if customer_ids:
-            self._counts["noticed"] += patiently(lambda: self._scoring.score(customer_ids), stop)
+            self._score("noticed", customer_ids, stop)
             self._notices.commit()
         if self._clock() >= self._next_tick:
             self._tick(stop)
+            self._tell_metrics(has_done=bool(customer_ids))
+
+    def _score(self, why: str, customer_ids: Sequence[str], stop: Flag) -> None:
+        with self.metrics.batch_s.time():
+            written = patiently(lambda: self._scoring.score(customer_ids), stop)
+        self._counts[why] += written
+        self.metrics.cards.labels(why).inc(written)
+
+    def _tell_metrics(self, *, has_done: bool) -> None:
+        lag = self._notices.lag
+        self.metrics.lag_notices.set(lag)
+        self.metrics.last_turn.set(self._clock().timestamp())
+        self.progress.turn(waiting=lag, has_done=has_done)
 
     def _tick(self, stop: Flag) -> None:
         self._next_tick = self._clock() + TICK
         has_new_model = self._live_model.refresh()
+        if has_new_model and self._live_model.model is not None:
+            self.metrics.use(self._live_model.model)
         had_time, self._keeps_time = self._keeps_time, self._notices.keeps_time
         if self._keeps_time:
             if has_new_model or not had_time:
@@ -111,7 +131,7 @@ class Service:
         due = patiently(lambda: self._store.due(epoch_ms(self._clock()), BATCH), stop)
         silent = list(dict.fromkeys([*due, *everybody]))
         if silent:
-            self._counts["rescored"] += patiently(lambda: self._scoring.score(silent), stop)
+            self._score("rescored", silent, stop)
         if due:
             self._next_tick = self._clock()
         elif self._everybody is not None:
@@ -153,6 +173,7 @@ class Service:
                 customers=self._scoring.counts["invalid_state"],
                 reason=self._scoring.invalid,
             )
+        self.metrics.count_no_cards(self._scoring.counts)
         self._counts = dict.fromkeys(self._counts, 0)
         self._scoring.reset_counts()
         self._summed_up_at = now

@@ -4,7 +4,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,16 +49,17 @@ class Worker(Service):
         return self.address
 
 
-class StreamProcessor(Worker):
-    """`python -m stream_processor`; ready when its health page says so."""
+class Paged(Worker):
+    """A service with pages; ready when its health page says so, with port 0 (any free one) as soon as it runs."""
 
-    name = "stream_processor"
-    default_port = 6066
+    port_variable: ClassVar[str]
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), "STREAM_WEB_PORT": str(self.port)}
+        return {**super().environment(), self.port_variable: str(self.port)}
 
     def is_ready(self) -> bool:
+        if not self.port:
+            return self.is_running
         try:
             with urllib.request.urlopen(self.url, timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -70,19 +71,44 @@ class StreamProcessor(Worker):
         return f"http://{self.address}/healthz"
 
 
-class Scorer(Worker):
+class StreamProcessor(Paged):
+    """`python -m stream_processor`."""
+
+    name = "stream_processor"
+    default_port = 6066
+    port_variable = "STREAM_WEB_PORT"
+
+
+class Scorer(Paged):
     """`python -m scorer serve`."""
 
     name = "scorer"
+    default_port = 6067
+    port_variable = "SCORER_WEB_PORT"
     niceness = 5
     arguments = ("serve",)
 
 
-class EsIngest(Worker):
+class EsIngest(Paged):
     """`python -m es_ingest`."""
 
     name = "es_ingest"
+    default_port = 6068
+    port_variable = "INGEST_WEB_PORT"
     niceness = 10
+
+
+class LiveProducer(Worker):
+    """`python -m producer simulate … --live-only`: events until stopped; `simulated` are its arguments."""
+
+    name = "producer"
+
+    def __init__(self, directory: Path, variables: Mapping[str, str], simulated: Sequence[str], rate: float) -> None:
+        super().__init__(directory, variables)
+        self._simulated = [*simulated, "--live-only", "--rate", f"{rate:g}"]
+
+    def command(self) -> list[str]:
+        return [*super().command(), *self._simulated]
 
 
 WORKERS: tuple[type[Worker], ...] = (StreamProcessor, Scorer, EsIngest)

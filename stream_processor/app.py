@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from stream_processor.processor import BATCH_BYTES, Processor
 
 MAX_SILENCE_S: Final = 30.0
 WATCH_MEMBERSHIP_S: Final = 5.0
+SUMMARY_EVERY_S: Final = 30.0
 EXIT_UNREADABLE: Final = 65
 EXIT_WRONG_TOPIC: Final = 78
 
@@ -109,7 +110,10 @@ def _add_agent(
         processor = create_processor()
         app.consumer.on_forget = processor.forget
         running[:] = [processor]
-        beside = [asyncio.create_task(_or_exit(work)) for work in (processor.run(), _watch_membership(app))]
+        beside = [
+            asyncio.create_task(_or_exit(work))
+            for work in (processor.run(), _watch_membership(app), _summarise(fold, lag))
+        ]
         try:
             async for event in stream.noack().events():
                 await _or_exit(processor.take(event))
@@ -140,6 +144,26 @@ async def _watch_membership(app: faust.App) -> None:
         count = app.consumer.partitions_of(topics.EVENTS)
         if count not in (None, topics.PARTITIONS):
             raise WrongPartitions(topics.EVENTS, count)
+
+
+async def _summarise(fold: Fold, lag: Callable[[], dict[int, int]]) -> None:
+    """One line per interval: what was done, and where the last refused event lies."""
+    applied, skipped, refused = fold.applied, fold.skipped, fold.refused.copy()
+    while True:
+        await asyncio.sleep(SUMMARY_EVERY_S)
+        newly_refused = fold.refused - refused
+        last = fold.last_refused if newly_refused else None
+        where = {"last_refused": last.letter_id, "customer_id": last.customer_id} if last else {}
+        log.info(
+            "folded",
+            applied=fold.applied - applied,
+            skipped=fold.skipped - skipped,
+            per_s=round((fold.applied - applied) / SUMMARY_EVERY_S, 1),
+            lag=sum(lag().values()),
+            refused=dict(newly_refused),
+            **where,
+        )
+        applied, skipped, refused = fold.applied, fold.skipped, fold.refused.copy()
 
 
 def _add_pages(app: faust.App, running: list[Processor], fold: Fold, metrics: Metrics) -> None:

@@ -22,6 +22,7 @@ class Message(Protocol):
 
     offset: int
     timestamp: int
+    key: bytes | None
     value: bytes | None
 
 
@@ -67,6 +68,7 @@ class Fold:
         self.applied = 0
         self.skipped = 0
         self.refused: Counter[str] = Counter()
+        self.last_refused: DeadLetter | None = None
         self.hits = 0
         self.misses = 0
 
@@ -136,16 +138,16 @@ class Fold:
 
     def _refuse(self, error: InvalidEvent, partition: int, message: Message) -> None:
         self.refused[error.reason] += 1
-        self._letters.append(
-            dead_letters.of_message(
-                error,
-                message.value,
-                topic=self._topic,
-                partition=partition,
-                offset=message.offset,
-                failed_at=_moment(message),
-            )
+        self.last_refused = dead_letters.of_message(
+            error,
+            message.value,
+            topic=self._topic,
+            partition=partition,
+            offset=message.offset,
+            failed_at=_moment(message),
+            key=message.key,
         )
+        self._letters.append(self.last_refused)
 
     def take_changes(self) -> Changes:
         """What has come together since the last call; the caller writes it before it acknowledges."""

@@ -1,5 +1,6 @@
 """Real servers for the tests: one Kafka, Redis and Elasticsearch for the whole run, on free ports."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import redis
 
 from churn import topics
 from stack.stack import Stack
+
+# Services that tests start show their pages on free ports, so that several run side by side.
+os.environ |= {"SCORER_WEB_PORT": "0", "INGEST_WEB_PORT": "0"}
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ class Indexing:
             "ELASTICSEARCH_URL": stack.elasticsearch.url,
             MUTATION: mutation or "",
         }
-        self.es_ingest = (EsIngest if mutation is None else MutatedIngest)(directory, environment)
+        self.es_ingest = (EsIngest if mutation is None else MutatedIngest)(directory, environment, port=0)
 
     def publish(self, share: float) -> None:
         """Send the next events and cards, `share` of all."""

@@ -34,7 +34,7 @@ from stack.kafka_offsets import lag
 from stack.processes import group_members
 from stack.service import Service
 from stack.waiting import wait_until
-from stack.workers import WORKERS, Worker
+from stack.workers import WORKERS, LiveProducer, Worker
 
 from ..stream_processing import Comparison, Record, compare, fold_of, kept_in_redis, read_topic
 from . import index_content
@@ -42,7 +42,7 @@ from .index_content import Difference
 
 SECTION = "chaos"
 SEED = 11
-PATIENCE_S = 600.0
+PATIENCE_S = 1_200.0
 GROUPS = {
     "stream-processor": (topics.EVENTS,),
     "scorer": (topics.FEATURES,),
@@ -58,19 +58,6 @@ Card = tuple[int, float | None, str | None, str | None, str | None]
 
 class Unsettled(StackError):
     """The pipeline does not come to rest after the kills."""
-
-
-class LiveProducer(Worker):
-    """`python -m producer simulate --live-only`, supervised like a service."""
-
-    name = "producer"
-
-    def __init__(self, directory: Path, variables: dict[str, str], arguments: Sequence[str]) -> None:
-        super().__init__(directory, variables)
-        self._arguments = list(arguments)
-
-    def command(self) -> list[str]:
-        return [*super().command(), *self._arguments]
 
 
 class Verdict(NamedTuple):
@@ -123,8 +110,7 @@ class Ordeal:
         self.chance = random.Random(SEED)
         self.kills: Counter[str] = Counter()
         self._servers = pipeline.servers
-        live = [*rehearsal.simulated, "--live-only", "--rate", str(rate)]
-        self.producer = LiveProducer(pipeline.servers.directory, pipeline.variables, live)
+        self.producer = LiveProducer(pipeline.servers.directory, pipeline.variables, rehearsal.simulated, rate)
         self._workers: list[Worker] = [self.producer, *(pipeline.worker(kind) for kind in WORKERS)]
         self._client = redis.Redis.from_url(pipeline.servers.redis.url)
         self._elasticsearch = Elasticsearch(pipeline.servers.elasticsearch.url, request_timeout=60)
@@ -276,7 +262,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=15, help="of kills (default: %(default)s)")
     parser.add_argument("--every", type=float, default=20, metavar="S", help="seconds between two (default: 20)")
     parser.add_argument("--rate", type=float, default=1_000, help="live events per second (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=20_000)
+    parser.add_argument("--customers", type=int, default=30_000)
     parser.add_argument("--events", type=int, default=200_000, help="of the history (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="bring the table into docs/performance.md")
     options = parser.parse_args()

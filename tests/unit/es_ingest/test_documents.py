@@ -246,7 +246,7 @@ def test_a_dead_letter_lies_in_the_month_in_which_it_failed() -> None:
 
 
 def test_every_field_of_a_dead_letter_is_in_its_template() -> None:
-    full = DeadLetter("id", "r", "d", NOW, "s", "", 0, "t", 0, 0, "f", 1)
+    full = DeadLetter("id", "r", "d", NOW, "s", "", 0, "t", 0, 0, "f", 1, "c")
     (document,) = read(Message("dead-letters", dead_letters.encode(full)))
     source = json.loads(document.lines.splitlines()[1])
     assert source.keys() == BY_NAME["ebb-dead-letters"].keys()

@@ -18,6 +18,7 @@ class Record(NamedTuple):
     offset: int
     value: bytes | None
     timestamp: int = epoch_ms(NOW)
+    key: bytes | None = b"c1"
 
 
 def view(number: int, customer_id: str = "c1") -> Event:
