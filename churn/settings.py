@@ -72,7 +72,7 @@ class StreamProcessorSettings(BaseSettings):
         10.0, ge=0, description="Seconds between a write to Redis and its commit; more than Redis can lose in a crash."
     )
     stream_flush_interval_s: float = Field(
-        0.05, gt=0, description="Seconds between two writes to Redis; ten times that while the worker is behind."
+        0.04, gt=0, description="Seconds between two writes to Redis; ten times that while the worker is behind."
     )
     stream_session_timeout_s: float = Field(
         10.0, ge=1, description="Seconds without a sign of life after which a worker's partitions go to another."

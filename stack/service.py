@@ -11,6 +11,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -123,7 +124,7 @@ class Service(ABC):
         self._launched_at = time.monotonic()
         with self.log_file.open("ab") as output:
             self._child = subprocess.Popen(
-                [*self._nicely(), *self.command()],
+                self.command(),
                 cwd=self.directory,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -132,9 +133,13 @@ class Service(ABC):
                 start_new_session=True,  # Ctrl-C at the terminal is not for the server
             )
         ServerProcess.of(self._child.pid, self.port).save(self._note)
+        self._be_nice(self._child.pid)
 
-    def _nicely(self) -> list[str]:
-        return ["nice", "-n", str(self.niceness)] if self.niceness else []
+    def _be_nice(self, pid: int) -> None:
+        """Step back behind the others, also where the kernel shares out time among sessions (sched(7), autogroup)."""
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PGRP, pid, os.getpriority(os.PRIO_PROCESS, 0) + self.niceness)
+            Path(f"/proc/{pid}/autogroup").write_text(str(self.niceness))
 
     def wait_until_ready(self) -> None:
         """Return when the server answers, else raise `StartFailed` with the end of its log.

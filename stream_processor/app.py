@@ -109,6 +109,7 @@ def _add_agent(
     async def fold_batches(stream: Any) -> AsyncIterator[None]:
         processor = create_processor()
         app.consumer.on_forget = processor.forget
+        app.consumer.fetch_interval_s = settings.stream_flush_interval_s
         running[:] = [processor]
         beside = [
             asyncio.create_task(_or_exit(work))

@@ -26,6 +26,9 @@ BATCH_BYTES: Final = 512 * 1024
 # A worker that is behind by more than this writes less often: a customer's many changes cost one write then.
 BEHIND_FROM_MS: Final = 1_000
 BEHIND_SLOWDOWN: Final = 10
+# The batches of one fetch come one after another: their customers are written together.
+SETTLE_S: Final = 0.004
+IDLE_S: Final = 0.5
 
 
 class Processor:
@@ -66,9 +69,10 @@ class Processor:
         self._unwritten_events = 0
         self._newest_ms = 0
         self._is_full = asyncio.Event()
+        self._has_folded = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
-        self.last_flush_s = self.last_progress_s = monotonic()
+        self._began_s = self.last_flush_s = self.last_progress_s = monotonic()
         self.written_to: dict[int, int] = {}
 
     async def take(self, event: Any) -> None:
@@ -97,6 +101,7 @@ class Processor:
         self._newest_ms = batch.records[-1].timestamp
         batch.forget_records()
         self._folded.append(event)
+        self._has_folded.set()
         if self._unwritten_events >= MAX_UNWRITTEN_EVENTS:
             self._has_room.clear()
             self._is_full.set()
@@ -112,16 +117,23 @@ class Processor:
             await self._producer.stop()
 
     async def _wait_until_due(self) -> None:
+        """Until something is folded, if that comes soon, and the last write is long enough ago; or too much waits."""
         is_behind = self._folded and self._wall_ms() - self._newest_ms > BEHIND_FROM_MS
         due_s = self._flush_interval_s * (BEHIND_SLOWDOWN if is_behind else 1)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._is_full.wait(), due_s)
+            await asyncio.wait_for(self._is_full.wait(), max(0.0, self._began_s + due_s - self._monotonic()))
+        if not self._folded:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_folded.wait(), IDLE_S)
+        await asyncio.sleep(SETTLE_S)
+        self._began_s = self._monotonic()
 
     async def flush(self) -> None:
         """Bring everything folded so far to Redis and Kafka, then acknowledge what is old enough."""
         folded, self._folded = self._folded, []
         self._unwritten_events = 0
         self._is_full.clear()
+        self._has_folded.clear()
         changes = self._fold.take_changes()
         self._has_room.set()
         written = await asyncio.to_thread(self._write, changes.writes)
