@@ -82,14 +82,14 @@ _LARGEST_LEAKS: Final = Table(
         Terms("intervention", "What to do", size=1, by=None),
     ),
     (
-        highest("money", "Could bring", format="amount"),
+        highest("money_lost", "Could bring", format="amount"),
         highest("lost", "Journeys lost", format="whole"),
         highest("viewed", "Viewed", format="whole"),
     ),
     where="not category: all",
     widths={"Category": 130, "Largest leak": 140, "What to do": 720, "Journeys lost": 110, "Viewed": 90},
-    about="where most journeys end; *Journeys lost* are those beyond what the best large category would lose there, "
-    "*Could bring* is what they would be worth.",
+    about="the step that costs most; *Journeys lost* are those beyond what the best category loses there, *Could "
+    "bring* is what they would be worth.",
 )
 
 _LEAKING_PRODUCTS: Final = Table(

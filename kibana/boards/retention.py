@@ -30,7 +30,7 @@ one. Month 0 is the month of the first order. Months that are not over are left 
 
 **Lifecycle** of a month: *new* made their first order, *returning* also bought the month before, *resurrecting* \
 bought earlier but not the month before, *dormant* bought the month before and not in this one. All numbers come from \
-the analysis, which runs once a day. The lifecycle always shows all cohorts."""
+the analysis, which runs once a day. *Country* is the customer's."""
 
 _COHORTS: Final = of_table(COHORTS)
 _LIFECYCLE: Final = of_table(LIFECYCLE_MONTHLY)
@@ -40,8 +40,7 @@ _MATURE: Final = "is_mature: true"
 _customers = total("customers", "Customers", format="whole")
 _active = total("active", "Active", format="whole")
 _rolling = total("rolling", "Active or later", format="whole")
-_people = total("customers", "Customers", _MATURE, format="whole")
-_revenue = total("revenue", "Net revenue", _MATURE, format="amount")
+_revenue = total("revenue", "Net revenue", format="amount")
 _ACROSS: Final = Terms("month_number", "Months since the first order", size=36, by=None, is_number=True)
 _DOWN: Final = Terms("cohort", "Cohort", size=36, by=None)
 _LATER: Final = "month_number >= 1"
@@ -64,7 +63,7 @@ RETENTION: Final = Board(
     title="Retention",
     description="How many customers of a month still buy later, and who comes, stays and goes.",
     time_from="now-2y",
-    controls=(Control(_COHORTS, "cohort", "Cohort"),),
+    controls=(Control(_COHORTS, "country", "Country"),),
     note=NOTE,
     rows=(
         Row(5, (_after(1), _after(3), _after(6))),
@@ -134,9 +133,9 @@ RETENTION: Final = Board(
                     "Lifecycle by month",
                     _LIFECYCLE,
                     "bar_stacked",
-                    by_value(_people, "state", _STATES),
+                    by_value(_customers, "state", _STATES),
                     over=OverTime("1M", "Month"),
-                    ignores_controls=True,
+                    where=_MATURE,
                     about="customers in each state, of months that are over; the dormant ones did not buy.",
                 ),
                 XY(
@@ -145,7 +144,7 @@ RETENTION: Final = Board(
                     "bar_stacked",
                     by_value(_revenue, "state", _BUYING),
                     over=OverTime("1M", "Month"),
-                    ignores_controls=True,
+                    where=_MATURE,
                     about="net revenue of the month by the state of the customer.",
                 ),
             ),
