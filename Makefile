@@ -10,7 +10,6 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: help setup demo up down status test check bench bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer soak chaos docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -28,6 +27,9 @@ $(READY): requirements-dev.lock
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1; \
 	  else echo "libgomp1 is missing: apt-get install libgomp1"; exit 1; fi; }
 	@touch $@
+
+env: ## write .env for docker compose, with random passwords; one that is there stays
+	@sh stack/access/env.sh
 
 demo: $(READY) ## play a history (or INPUT=file FORMAT=format) through everything, without Docker
 	$(RUN) stack.demo $(if $(INPUT),--input $(INPUT)) $(if $(FORMAT),--format $(FORMAT))
@@ -51,7 +53,13 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 test: check ## everything: the checks, then the tests against real servers
 	$(TEST) tests/end_to_end tests/chaos tests/integration
 
-bench: bench-fold bench-scorer bench-stream bench-freshness bench-memory bench-ingest bench-producer ## every benchmark
+check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
+	$(VENV)/bin/python .ci/check_deps.py
+
+bench: bench-fold bench-scorer bench-stream bench-stream-small bench-freshness bench-memory bench-ingest bench-sizes bench-producer ## every benchmark
+compose-trial: $(READY) ## bring up, kill and restart everything in docker compose (root on the engine's machine; 10 minutes)
+	$(RUN) tests.compose.trial
+
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold
@@ -61,6 +69,9 @@ bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of ca
 
 bench-stream: $(READY) $(PEERS)/.ready ## the stream processor beside its peers (WRITE=1: into docs/, ARGS=...)
 	$(RUN) benchmarks.stream $(if $(WRITE),--write) $(ARGS)
+
+bench-stream-small: $(READY) $(PEERS)/.ready ## the same with a fold of three numbers (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.stream.small_fold benchmarks.stream $(if $(WRITE),--write) $(ARGS)
 
 bench-freshness: $(READY) ## from produced to visible in Redis at 2,000 events/s (WRITE=1, ARGS=...)
 	$(RUN) benchmarks.freshness $(if $(WRITE),--write) $(ARGS)
@@ -76,6 +87,9 @@ $(PEERS)/.ready: benchmarks/requirements.lock $(READY)
 
 bench-ingest: $(READY) ## es_ingest beside the client's own parallel_bulk (WRITE=1, ARGS=...)
 	$(RUN) benchmarks.ingest $(if $(WRITE),--write) $(ARGS)
+
+bench-sizes: $(READY) ## bytes of a customer and an event in every place, times a million (WRITE=1, ARGS=...)
+	$(RUN) benchmarks.sizes $(if $(WRITE),--write) $(ARGS)
 
 bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB
 	$(RUN) benchmarks.producer

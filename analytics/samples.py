@@ -149,3 +149,19 @@ def _as_samples(table: Any) -> Samples:
         table["engagement_next"].to_numpy(),
         np.column_stack(columns).astype(np.float64),
     )
+
+
+def now(features: Any, as_of: datetime) -> Samples:
+    """Everybody at `as_of` as rows of the same kind; `features` is a table with `churn.offline.FEATURE_SCHEMA`."""
+    columns = [np.array([number(value) for value in features[name].to_pylist()]) for name in MODEL_FEATURES]
+    first = (
+        features["first_event_at"].cast(pa.timestamp("ms", tz="UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    )
+    count = features.num_rows
+    return Samples(
+        np.array(features["customer_id"].to_pylist(), dtype=np.str_),
+        np.full(count, epoch_ms(as_of)),
+        np.nan_to_num(first).astype(np.int64),
+        np.full(count, np.nan),
+        np.column_stack(columns).astype(np.float64).reshape(count, len(MODEL_FEATURES)),
+    )

@@ -145,6 +145,8 @@ class Rehearsal:
             directory / "stack", {"HISTORY_DIR": str(self._history), "MODEL_DIR": str(self._models)}
         )
         self.pipeline.servers = Stack(directory / "stack", free_ports=True)
+        for server in self.pipeline.servers.services:
+            server.start_timeout_s = PATIENCE_S  # a busy machine is no reason to give up what takes an hour
         self.has_model = False
         until = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None).isoformat() + "Z"
         numbers = ("--num_customers", str(customers), "--num_events", str(events), "--until", until)

@@ -1,6 +1,7 @@
 """A dead letter: a payload that could not be read, kept with the reason, so that nothing is lost silently."""
 
 import base64
+import re
 from datetime import datetime
 from typing import Final
 
@@ -82,6 +83,39 @@ def _named(key: bytes | None) -> str | None:
     return key.decode(errors="replace")
 
 
+_NAMES: Final = re.compile(rb"""(?:customer_?id|user_id|visitorid)"?\s*[:=]\s*"?([^",;}\s]{1,512})""", re.IGNORECASE)
+_CELLS: Final = re.compile(rb"[,;\t\r\n]")
+
+
+def payload_of(letter: DeadLetter) -> bytes:
+    """The bytes of the letter, at most the first 64 KiB; none where they cannot be told."""
+    try:
+        return base64.b64decode(letter.raw)
+    except ValueError:
+        return b""
+
+
+def customers_in(letter: DeadLetter) -> set[str]:
+    """Everybody whom a letter may be about: its key, whom its bytes name, every cell of a row of a file."""
+    payload = payload_of(letter)
+    found = set() if letter.customer_id is None else {letter.customer_id}
+    found |= _customers_named(payload)
+    if letter.stage == "producer":
+        cells = (cell.strip(b' "').decode(errors="replace") for cell in _CELLS.split(payload))
+        found |= {cell.removesuffix(".0") for cell in cells if cell}
+    return found
+
+
+def _customers_named(payload: bytes) -> set[str]:
+    try:
+        fields = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {name.decode(errors="replace") for name in _NAMES.findall(payload)}
+    if not isinstance(fields, dict):
+        return set()
+    return {str(fields[name]) for name in ("customer_id", "CustomerID", "user_id", "visitorid") if fields.get(name)}
+
+
 def _kept(payload: bytes | None) -> str:
     return base64.b64encode((payload or b"")[:KEPT_BYTES]).decode()
 
@@ -97,4 +131,13 @@ def encode(letter: DeadLetter) -> bytes:
 
 def decode(payload: bytes) -> DeadLetter:
     """The dead letter in these bytes; raises `msgspec.DecodeError` when they are none."""
-    return _decoder.decode(payload)
+    try:
+        return _decoder.decode(payload)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    from churn.dead_letter_command import main  # the commands know this module, and much that the fold must not
+
+    raise SystemExit(main())

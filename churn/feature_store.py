@@ -10,10 +10,13 @@ readable fields, `status(now)` and `features(now)` of customers in one round tri
 """
 
 import hashlib
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,7 +26,7 @@ from churn import state as states
 from churn.features import FeatureRow, feature_row
 from churn.risk_card import Status
 from churn.settings import RedisSettings
-from churn.state import State
+from churn.state import InvalidState, State
 
 RANKING: Final = "risk:ranking"
 DUE: Final = "risk:due"
@@ -81,6 +84,10 @@ class StoreUnavailable(ConnectionError):
     """Redis did not answer, or answered with an error; nothing is known of the last write."""
 
 
+class StoreRefused(StoreUnavailable):
+    """Redis does not let us in or do this, or is not the one it says it is."""
+
+
 class Kept(NamedTuple):
     """A customer's state with the partition and the last offset that it holds, and the rebuild that it grew from."""
 
@@ -123,7 +130,11 @@ class Customer(NamedTuple):
         until = self.fields.get("fresh_until")
         if not until or self.fields.get("status") == Status.INSUFFICIENT_DATA:
             return Status.INSUFFICIENT_DATA
-        return Status.STALE if now > datetime.fromisoformat(until) else Status.FRESH
+        try:
+            is_stale = now > datetime.fromisoformat(until)
+        except (ValueError, TypeError):  # no moment, or one without its offset: nothing to rely on
+            is_stale = True
+        return Status.STALE if is_stale else Status.FRESH
 
     def features(self, now: datetime) -> FeatureRow | None:
         """Every feature as of `now` (aware), not as of the card; None without a state.
@@ -172,6 +183,9 @@ class FeatureStore(Protocol):
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         """Never rescore these customers again, until their next card says when."""
 
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        """Remove everything of these customers; how many entries that was."""
+
     def customer_ids(self) -> Iterable[str]:
         """All customers, in no order."""
 
@@ -188,8 +202,12 @@ def shadow_key(customer_id: str) -> str:
 def _parse_kept(packed: bytes | None, applied: bytes | None, rebuilt: bytes | None) -> Kept | None:
     if packed is None or applied is None:
         return None
-    partition, offset = applied.split(b":")
-    return Kept(states.unpack(packed), int(partition), int(offset), int(rebuilt or 0))
+    try:
+        partition, offset = map(int, applied.split(b":"))
+        number = int(rebuilt or 0)
+    except ValueError:
+        raise InvalidState(f"applied {applied!r}, rebuilt {rebuilt!r}: no offset and no number") from None
+    return Kept(states.unpack(packed), partition, offset, number)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
@@ -197,10 +215,14 @@ def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
 def _as_customer(raw: Mapping[bytes, bytes]) -> Customer | None:
     if not raw:
         return None
-    readable = {name.decode(): value.decode() for name, value in raw.items() if name not in _OWN_FIELDS}
+    readable = {_text(name): _text(value) for name, value in raw.items() if name not in _OWN_FIELDS}
     return Customer(readable, _parse_kept(raw.get(_STATE), raw.get(_APPLIED), raw.get(_REBUILT)))
 
 
@@ -211,8 +233,18 @@ class RedisFeatureStore:
     `is_shadow` states are read and written where a rebuild prepares them. Threads may share one.
     """
 
-    def __init__(self, url: str, *, is_cluster: bool = False, timeout_s: float = 10.0, is_shadow: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        is_cluster: bool = False,
+        timeout_s: float = 10.0,
+        is_shadow: bool = False,
+        ca_file: Path | None = None,
+    ) -> None:
+        """`ca_file` names who must have signed the certificate behind `rediss://`; else those the system trusts."""
         self._url = url
+        self._ca_file = ca_file
         self._is_cluster = is_cluster
         self._timeout_s = timeout_s
         self._key_of = shadow_key if is_shadow else customer_key
@@ -226,6 +258,7 @@ class RedisFeatureStore:
             socket_timeout=self._timeout_s,
             socket_connect_timeout=self._timeout_s,
             retry=Retry(NoBackoff(), 0),
+            **({"ssl_ca_certs": str(self._ca_file)} if self._ca_file else {}),
         )
 
     def run_id(self) -> str:
@@ -373,6 +406,16 @@ class RedisFeatureStore:
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         self._forget(DUE, customer_ids)
 
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        """Remove everything of these customers, also what a rebuild prepared; how many keys and ranks that was."""
+        removed = 0
+        for customer_id in customer_ids:
+            for key in (customer_key(customer_id), shadow_key(customer_id)):
+                removed += self._guarded(lambda key=key: self._client.delete(key))
+            for name in (RANKING, DUE):
+                removed += self._guarded(lambda name=name, member=customer_id: self._client.zrem(name, member))
+        return removed
+
     def customer_ids(self) -> Iterable[str]:
         return self._ids(customer_key)
 
@@ -386,7 +429,19 @@ class RedisFeatureStore:
         try:
             return call()
         except redis.RedisError as error:
-            raise StoreUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+            raise _as_ours(error, self._url) from error
+
+
+def _as_ours(error: redis.RedisError, url: str) -> StoreUnavailable:
+    address = urlsplit(url)
+    said = f"Redis at {address.hostname}:{address.port or ''} (REDIS_URL): {type(error).__name__}: {error}"
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return StoreRefused(f"{said}; connect as a user who may")
+    if isinstance(error, redis.AuthenticationError):
+        return StoreRefused(f"{said}; check user and password in REDIS_URL")
+    if isinstance(error.__cause__ or error.__context__, ssl.SSLCertVerificationError):
+        return StoreRefused(f"{said}; check the server's certificate, and REDIS_CA_FILE, which names who signed it")
+    return StoreUnavailable(said)
 
 
 def from_settings(settings: RedisSettings, *, timeout_s: float = 10.0, is_shadow: bool = False) -> RedisFeatureStore:
@@ -396,6 +451,7 @@ def from_settings(settings: RedisSettings, *, timeout_s: float = 10.0, is_shadow
         is_cluster=settings.redis_is_cluster,
         timeout_s=timeout_s,
         is_shadow=is_shadow,
+        ca_file=settings.redis_ca_file,
     )
 
 
@@ -464,6 +520,10 @@ class MemoryFeatureStore:
     def unschedule(self, customer_ids: Sequence[str]) -> None:
         for customer_id in customer_ids:
             self._due.pop(customer_id, None)
+
+    def erase(self, customer_ids: Sequence[str]) -> int:
+        places: tuple[dict[str, Any], ...] = (self._customers, self._ranking, self._due)
+        return sum(place.pop(customer_id, None) is not None for place in places for customer_id in customer_ids)
 
     def customer_ids(self) -> Iterable[str]:
         return iter(self._customers)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from churn.events import Event, EventSchema
+from churn.forgotten import NOBODY, Forgotten, without
 
 _event: Final = cast(Callable[..., Event], Event)  # the columns stand in the order of the fields
 ROWS_PER_FILE_SET: Final = 200_000
@@ -89,10 +90,11 @@ class HistoryWriter:
         self.close()
 
 
-def read(directory: Path, *, before: date | None = None) -> pa.Table:
+def read(directory: Path, *, before: date | None = None, forgotten: Forgotten = NOBODY) -> pa.Table:
     """The events below `directory` with the columns of `SCHEMA`, sorted by customer, time and event id.
 
-    `before` leaves out the dates from that one on. Raises `HistoryMissing` when there are none.
+    `before` leaves out the dates from that one on, `forgotten` those customers. Raises `HistoryMissing` when there are
+    no files.
     """
     if not directory.is_dir() or not any(directory.glob("date=*/*.parquet")):
         raise HistoryMissing(
@@ -102,7 +104,7 @@ def read(directory: Path, *, before: date | None = None) -> pa.Table:
         directory, format="parquet", partitioning="hive", schema=SCHEMA.append(pa.field("date", pa.string()))
     )
     chosen = None if before is None else ds.field("date") < before.isoformat()
-    table = dataset.to_table(columns=SCHEMA.names, filter=chosen)
+    table = without(dataset.to_table(columns=SCHEMA.names, filter=chosen), forgotten)
     return table.sort_by([("customer_id", "ascending"), ("occurred_at", "ascending"), ("event_id", "ascending")])
 
 

@@ -15,8 +15,10 @@ import io
 import os
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -392,19 +394,19 @@ def load(directory: Path, version: str | None = None) -> RiskModel:
         raise ModelMissing(f"no model {version!r} in {directory}: train one with `python -m training`")
     kept = _read_about(place / _ABOUT)
     _require_fit(kept.about, place)
-    trees = None if kept.trees_sha256 is None else _checked(place / _TREES, kept.trees_sha256).decode()
-    if trees is not None:
-        open_trees(trees)
+    trees = None if kept.trees_sha256 is None else _checked(place / _TREES, kept.trees_sha256).decode(errors="replace")
     model = RiskModel(_read_pipeline(place / _PIPELINE, kept.pipeline_sha256), kept.about, trees)
     if not version == kept.model_version == model.model_version:
         raise ModelDamaged(f"{place / _ABOUT}: says something else than training wrote; train again")
+    if trees is not None:
+        open_trees(trees)  # only now: of a text that training did not write LightGBM may end the process
     return model
 
 
 def _read_about(path: Path) -> _Kept:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Kept)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelDamaged(f"{path}: {error}; train again with `python -m training`") from error
 
 
@@ -429,13 +431,20 @@ def _checked(path: Path, sha256: str) -> bytes:
     return packed
 
 
+# What reading a zip file, JSON and arrays may end with when bytes in them are damaged.
+_DAMAGED: Final = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ImportError, RuntimeError),
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError),
+)
+
+
 def _read_pipeline(path: Path, sha256: str) -> Pipeline:
     packed = _checked(path, sha256)
     try:
         pipeline = skops.io.loads(packed, trusted=_TRUSTED)
     except UntrustedTypesFoundException as error:
         raise ModelDamaged(f"{path}: holds more than a scikit-learn pipeline ({error}); do not use it") from error
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         raise ModelDamaged(f"{path}: {error}; train again with `python -m training`") from error
     if not isinstance(pipeline, Pipeline):
         raise ModelDamaged(f"{path}: holds a {type(pipeline).__name__}, not a pipeline; do not use it")

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from churn import history
 from churn.events import Event
 from churn.features import FEATURES, Feature, FeatureRow, feature_row, replay, update
+from churn.forgotten import NOBODY, Forgotten, without
 from churn.state import EMPTY, State
 
 # Below this, starting the processes takes longer than the fold.
@@ -111,6 +112,7 @@ def feature_table(
     engine: str = "local",
     processes: int = 1,
     on_done: Callable[[int], object] = lambda _: None,
+    forgotten: Forgotten = NOBODY,
 ) -> Any:
     """The features of everybody in a history as known at `as_of`, sorted by customer; `engine` is local or spark.
 
@@ -119,8 +121,8 @@ def feature_table(
     """
     work = partial(rows_at, as_of=as_of)
     if engine == "spark":
-        return on_spark(directory, work, FEATURE_SCHEMA).sort_by("customer_id")
-    table = history.read(directory)
+        return on_spark(directory, work, FEATURE_SCHEMA, forgotten).sort_by("customer_id")
+    table = history.read(directory, forgotten=forgotten)
     return pa.concat_tables(in_processes(table, work, processes, on_done)).sort_by("customer_id")
 
 
@@ -168,8 +170,8 @@ def _shards(table: Any, count: int) -> list[Any]:
     return [table.slice(begin, end - begin) for begin, end in pairwise(edges)]
 
 
-def on_spark(directory: Path, work: Work, schema: Any) -> Any:
-    """`work` on every customer of a history, on Spark; one table with `schema`, in no order.
+def on_spark(directory: Path, work: Work, schema: Any, forgotten: Forgotten = NOBODY) -> Any:
+    """`work` on every customer of a history who is not forgotten, on Spark; one table with `schema`, in no order.
 
     Uses the session that is there (a cluster's, say), else one on this machine. Raises `SparkMissing`.
     """
@@ -192,7 +194,7 @@ def on_spark(directory: Path, work: Work, schema: Any) -> Any:
 
     def of_customer(table: Any) -> Any:
         order = [("occurred_at", "ascending"), ("event_id", "ascending")]
-        return work(table.sort_by(order))
+        return work(without(table.sort_by(order), forgotten))
 
     folded = events.groupBy("customer_id").applyInArrow(of_customer, from_arrow_schema(schema))
     return folded.toArrow().cast(schema)

@@ -177,7 +177,10 @@ def encode(card: RiskCard) -> bytes:
 
 def decode(payload: bytes) -> RiskCard:
     """The card in these bytes; raises `msgspec.DecodeError` when they are none."""
-    return _decoder.decode(payload)
+    try:
+        return _decoder.decode(payload)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def decode_change(text: str) -> BandChange:

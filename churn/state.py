@@ -246,5 +246,5 @@ def unpack(packed: bytes) -> State:
     try:
         body = zlib.decompress(packed[2:]) if packed[1:2] == _COMPRESSED[1:] else packed[2:]
         return _decoder.decode(body)
-    except (zlib.error, msgspec.DecodeError) as error:
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidState(f"a damaged state of {len(packed)} bytes: {error}") from error

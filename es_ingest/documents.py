@@ -75,6 +75,24 @@ def of_message(message: Message, *, now: datetime, currency: str) -> list[Docume
     return [_of_letter(message, dead_letters.decode(message.value))]
 
 
+class _Named(msgspec.Struct):
+    customer_id: str
+
+
+_named: Final = msgspec.json.Decoder(_Named)
+
+
+def customers_of(message: Message) -> set[str]:
+    """Everybody whom a message is about, whether it can be read or not."""
+    found = set() if message.key is None else {message.key.decode(errors="replace")}
+    try:
+        if message.topic == topics.DEAD_LETTERS:
+            return found | dead_letters.customers_in(dead_letters.decode(message.value or b""))
+        return found | {_named.decode(message.value or b"").customer_id}
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return found
+
+
 def _of_event(message: Message, now: datetime, currency: str) -> Document:
     # An event from the future must stay one when the topic is read again later, so its own arrival is "now".
     ingested_at = datetime.fromtimestamp(message.timestamp / 1000, UTC) if message.timestamp >= 0 else now

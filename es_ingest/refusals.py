@@ -38,6 +38,7 @@ def letter_of(message: Message, detail: str, failed_at: datetime) -> DeadLetter:
         partition=message.partition,
         offset=message.offset,
         failed_at=failed_at,
+        key=message.key,
     )
     letter_id = f"{letter.letter_id}-index"
     return msgspec.structs.replace(letter, letter_id=letter_id, reason=REFUSED_BY_INDEX, stage=STAGE)
@@ -62,14 +63,16 @@ class RefusalSender:
             if message.topic == topics.DEAD_LETTERS:
                 place = f"{message.topic}-{message.partition}-{message.offset}"
                 log.warning("a dead letter was refused by the index", message=place, reason=detail)
-            elif not self._send(message.key, letter_of(message, detail, self._clock()), stop):
+            elif not self._send(letter_of(message, detail, self._clock()), stop):
                 return False
         return True
 
-    def _send(self, key: bytes | None, letter: DeadLetter, stop: threading.Event) -> bool:
+    def _send(self, letter: DeadLetter, stop: threading.Event) -> bool:
         while True:
             try:
-                sent = self._producer.send(topics.DEAD_LETTERS, dead_letters.encode(letter), key=key)
+                sent = self._producer.send(
+                    topics.DEAD_LETTERS, dead_letters.encode(letter), key=letter.letter_id.encode()
+                )
                 sent.get(timeout=SEND_TIMEOUT_S)
             except KafkaError as error:
                 log.warning("waiting for Kafka", letter_id=letter.letter_id, reason=str(error))

@@ -17,6 +17,7 @@ from kafka.errors import KafkaError
 
 from churn import topics
 from churn.events import InvalidEvent
+from churn.forgotten import NOBODY, Forgotten
 from churn.logs import get_logger
 from churn.membership import Membership
 from churn.pages import Progress
@@ -58,12 +59,14 @@ class Service:
         currency: str,
         clock: Callable[[], datetime],
         summary_interval_s: float,
+        forgotten: Forgotten = NOBODY,
     ) -> None:
         self._consumer = consumer
         self._indexer = indexer
         self._refusals = refusals
         self._health = health
         self._currency = currency
+        self._forgotten = forgotten
         self._clock = clock
         self._batch = Batch()
         self._flight: Flight | None = None
@@ -104,7 +107,7 @@ class Service:
             batch.began_s = time.monotonic()
         self._indexed.setdefault(partition, messages[0].offset)
         batch.arrived.setdefault(partition.topic, Counter()).update([each.timestamp for each in messages])
-        for message in messages:
+        for message in self._remembered(messages):
             try:
                 found = documents.of_message(message, now=now, currency=self._currency)
             except InvalidEvent:  # the stream processor writes its dead letter
@@ -116,6 +119,16 @@ class Service:
                 batch.documents += found
                 batch.size_bytes += sum([len(document.lines) for document in found])
         batch.offsets[partition] = messages[-1].offset + 1
+
+    def _remembered(self, messages: list[Message]) -> list[Message]:
+        """Without those about forgotten customers."""
+        self._forgotten.require_good()
+        if not self._forgotten:
+            return messages
+        kept = [message for message in messages if not self._forgotten.among(documents.customers_of(message))]
+        self._counts["forgotten"] += len(messages) - len(kept)
+        self.metrics.passed_over.labels("forgotten").inc(len(messages) - len(kept))
+        return kept
 
     def _launch(self, stop: threading.Event) -> None:
         batch, self._batch = self._batch, Batch()

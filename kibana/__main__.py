@@ -50,13 +50,7 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _check(_: argparse.Namespace) -> None:
-    elastic = settings.read(settings.ElasticsearchSettings)
-    user, password = elastic.elasticsearch_username, elastic.elasticsearch_password
-    client = Elasticsearch(
-        elastic.elasticsearch_url,
-        basic_auth=(user, password.get_secret_value() if password else "") if user else None,
-    )
-    with client:
+    with Elasticsearch(**settings.read(settings.ElasticsearchSettings).connection()) as client:
         for shown in show(client, searches.read(FILE.read_text(encoding="utf-8"))):
             state = "EMPTY" if shown.is_empty else f"{len(shown.rows)} rows"
             print(f"{shown.search.board:<24} {shown.search.panel:<48} {state}")

@@ -106,7 +106,7 @@ def orders(happened: Happened, who: Customers, how: Contexts, names: Names) -> A
     returned = lines.only(lines.kind == REFUND)
 
     def summed(part: Happened, values: Floats | Whole) -> Floats:
-        return np.round(np.bincount(place[part.visit], weights=values, minlength=len(visits)), 2)
+        return _sums(place[part.visit], values, len(visits))
 
     at_ms = np.zeros(len(visits), dtype=np.int64)
     at_ms[place[bought.visit]] = bought.at_ms
@@ -131,6 +131,12 @@ def orders(happened: Happened, who: Customers, how: Contexts, names: Names) -> A
     )
 
 
+def _sums(places: Whole, values: Floats | Whole, count: int) -> Floats:
+    """Sums by place, to the cent; of no values numpy would make whole numbers."""
+    sums = np.asarray(np.bincount(places, weights=values, minlength=count), dtype=np.float64)
+    return np.round(sums, 2)
+
+
 def sessions(happened: Happened, who: Customers, how: Contexts, names: Names) -> Any:
     """A row per session with an event, in order of time; the order's net value is its revenue."""
     acts = happened.only(np.isin(happened.kind, (VIEW, CART, TYPES.index("remove_from_cart"), PURCHASE)))
@@ -148,7 +154,7 @@ def sessions(happened: Happened, who: Customers, how: Contexts, names: Names) ->
 
     bought = acts.kind == PURCHASE
     value = acts.price * acts.quantity - acts.discount
-    revenue = np.round(np.bincount(where[bought], weights=value[bought], minlength=len(visits)), 2)
+    revenue = _sums(where[bought], value[bought], len(visits))
     return pa.table(
         {
             "session_id": names.of(visits, "s"),

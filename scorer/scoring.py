@@ -22,6 +22,9 @@ class RiskTopic(Protocol):
     def publish(self, cards: Sequence[RiskCard]) -> None:
         """Return when all cards are safe there."""
 
+    def remove(self, customer_ids: Sequence[str]) -> None:
+        """Return when no card of these customers is there."""
+
 
 class Scoring:
     """Makes cards of customers as of `clock`. `counts` says of how many that was not possible."""
@@ -64,6 +67,11 @@ class Scoring:
             ]
             self.counts["scored_by_others"] += len(waiting)
         return written
+
+    def forget(self, customer_ids: Sequence[str]) -> None:
+        """Leave nothing of these customers in Redis and Kafka."""
+        self._store.erase(customer_ids)
+        self._risk_topic.remove(customer_ids)
 
     def _scored(self, customer_ids: Sequence[str]) -> list[Scored]:
         customers = self._read(customer_ids)

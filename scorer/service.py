@@ -15,7 +15,8 @@ from kafka.errors import KafkaError
 
 from churn import logs
 from churn.events import epoch_ms
-from churn.feature_store import FeatureStore, StoreUnavailable
+from churn.feature_store import FeatureStore, StoreRefused, StoreUnavailable
+from churn.forgotten import NOBODY, Forgotten
 from churn.pages import Progress
 from scorer.kafka_topics import Notices
 from scorer.live_model import LiveModel
@@ -38,11 +39,16 @@ class Stopped(Exception):
 
 
 def patiently(work: Callable[[], T], stop: Flag) -> T:
-    """Do the work, again and again while Redis or Kafka is away, with longer pauses. Raises `Stopped`."""
+    """Do the work, again and again while Redis or Kafka is away, with longer pauses.
+
+    Raises `Stopped`, and `StoreRefused` or `AccessRefused` where waiting does not help.
+    """
     pause_s = FIRST_PAUSE_S
     while True:
         try:
             return work()
+        except StoreRefused:
+            raise
         except (StoreUnavailable, KafkaError) as error:
             log.warning("waiting for a neighbour", reason=f"{type(error).__name__}: {error}", pause_s=pause_s)
         if stop.wait(pause_s):
@@ -64,8 +70,10 @@ class Service:
         live_model: LiveModel,
         clock: Callable[[], datetime],
         rescore_per_s: float,
+        forgotten: Forgotten = NOBODY,
     ) -> None:
         self._store = store
+        self._forgotten = forgotten
         self._notices = notices
         self._scoring = scoring
         self._live_model = live_model
@@ -99,10 +107,21 @@ class Service:
             self._tell_metrics(has_done=bool(customer_ids))
 
     def _score(self, why: str, customer_ids: Sequence[str], stop: Flag) -> None:
+        customer_ids = self._without_forgotten(customer_ids, stop)
         with self.metrics.batch_s.time():
             written = patiently(lambda: self._scoring.score(customer_ids), stop)
         self._counts[why] += written
         self.metrics.cards.labels(why).inc(written)
+
+    def _without_forgotten(self, customer_ids: Sequence[str], stop: Flag) -> Sequence[str]:
+        """Who may be scored. The others leave nothing behind, even where somebody wrote of them too late."""
+        self._forgotten.require_good()
+        gone = self._forgotten.among(customer_ids)
+        if not gone:
+            return customer_ids
+        patiently(lambda: self._scoring.forget(sorted(gone)), stop)
+        self.metrics.no_cards.labels("forgotten").inc(len(gone))
+        return [customer_id for customer_id in customer_ids if customer_id not in gone]
 
     def _tell_metrics(self, *, has_done: bool) -> None:
         lag = self._notices.lag

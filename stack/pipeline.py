@@ -11,7 +11,7 @@ from stack.errors import StackError
 from stack.ports import free_port, is_free
 from stack.service import Service
 from stack.stack import Stack
-from stack.workers import PROJECT, WORKERS, Worker
+from stack.workers import PROJECT, WORKERS, EsIngest, Worker
 
 
 class StepFailed(StackError):
@@ -60,7 +60,8 @@ class Pipeline:
             self.worker(kind).start()
 
     def prepare(self) -> None:
-        """Create what the services expect: topics and index templates."""
+        """Create what the services expect, topics and index templates; from now on the live path goes first."""
+        self.servers.elasticsearch.step_back(EsIngest.niceness)
         self.run("churn.topics")
         self.run("es_ingest", "templates")
 

@@ -35,7 +35,7 @@ class Service(ABC):
 
     name: ClassVar[str]
     default_port: ClassVar[int]
-    # Where the machine is busy, what an event has to pass before it is live goes first: others say how nice they are.
+    # Once ready: what an event has to pass before it is live goes first, others step back by so much.
     niceness: ClassVar[int] = 0
 
     def __init__(
@@ -133,13 +133,6 @@ class Service(ABC):
                 start_new_session=True,  # Ctrl-C at the terminal is not for the server
             )
         ServerProcess.of(self._child.pid, self.port).save(self._note)
-        self._be_nice(self._child.pid)
-
-    def _be_nice(self, pid: int) -> None:
-        """Step back behind the others, also where the kernel shares out time among sessions (sched(7), autogroup)."""
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PGRP, pid, os.getpriority(os.PRIO_PROCESS, 0) + self.niceness)
-            Path(f"/proc/{pid}/autogroup").write_text(str(self.niceness))
 
     def wait_until_ready(self) -> None:
         """Return when the server answers, else raise `StartFailed` with the end of its log.
@@ -155,6 +148,7 @@ class Service(ABC):
             if self._launched_at is not None:
                 elapsed_s, self._launched_at = time.monotonic() - self._launched_at, None
                 log.info("%s: ready on %s after %.1f s, pid %d", self.name, self.url, elapsed_s, self.pid)
+                self.step_back(self.niceness)
         finally:
             if self._launched_at is not None:
                 self._launched_at = None
@@ -194,6 +188,13 @@ class Service(ABC):
     def resume(self) -> None:
         """Let a frozen server go on (SIGCONT)."""
         self._require_process().send(signal.SIGCONT)
+
+    def step_back(self, niceness: int) -> None:
+        """Let others go first by that much, also where the kernel shares out time by session (sched(7), autogroup)."""
+        if niceness:
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PGRP, self.pid, niceness)
+                Path(f"/proc/{self.pid}/autogroup").write_text(str(niceness))
 
     def _process(self) -> ServerProcess | None:
         """The running process, read from the note each time: another command may have stopped or started it."""

@@ -5,9 +5,7 @@ app, agent, assignment, acknowledgement and commit stay Faust's. A batch counts 
 (`Batch.is_done`): Faust also acknowledges messages that it skips in a rebalance, and those must not be committed.
 """
 
-import asyncio
 import os
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,8 +17,9 @@ from faust.types import TP
 
 SCHEME = "batches"
 EXIT_RESTART = 70
-# A batch costs Faust as much as some hundred events: what trickles in is fetched together, now and then.
-TRICKLE = 1_000
+# A batch costs Faust as much as some hundred events: the broker holds back what trickles in for a moment.
+FETCH_WAIT_MS = 40
+FETCH_BYTES = 256 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -46,15 +45,22 @@ class Batch:
         self.records = ()
 
 
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Faust's classes are untyped here
+    """Faust's thread around aiokafka's consumer, with fetches that wait for company."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms, consumer._fetch_min_bytes = FETCH_WAIT_MS, FETCH_BYTES
+        return consumer
+
+
 class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are untyped here
     """Faust's aiokafka consumer, counting batches.
 
     `epoch` grows whenever fetching starts anew from the committed offsets; a batch of an older epoch must not be
-    folded, because what came before it may have been forgotten. `fetch_interval_s` lies between two fetches of few
-    events each.
+    folded, because what came before it may have been forgotten.
     """
 
-    fetch_interval_s = 0.0
     on_forget: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,16 +69,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are unt
         self._in_flight: dict[TP, deque[Any]] = defaultdict(deque)
         self._next_offset: dict[TP, int] = {}
         self._resumes_at: dict[TP, int] = {}
-        self._fetched = 0
-        self._fetched_s = 0.0
 
-    async def _wait_next_records(self, timeout: float) -> tuple[dict[TP, list[Batch]] | None, set[TP] | None]:
-        if self._fetched < TRICKLE:
-            await asyncio.sleep(self._fetched_s + self.fetch_interval_s - time.monotonic())
-        self._fetched_s = time.monotonic()
-        records, active_partitions = await super()._wait_next_records(timeout)
-        self._fetched = sum(len(batch.records) for batches in (records or {}).values() for batch in batches)
-        return records, active_partitions
+    def _new_consumer_thread(self) -> "ConsumerThread":
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Batch]]:
         records = await super()._getmany(active_partitions, timeout)

@@ -11,6 +11,7 @@ from churn.dead_letters import DeadLetter
 from churn.events import Event, InvalidEvent, Reason, decode
 from churn.feature_store import Kept, StateWrite
 from churn.features import update
+from churn.forgotten import NOBODY, Forgotten
 from churn.state import EMPTY
 
 # An unpacked state takes up about ten times its bytes.
@@ -54,6 +55,7 @@ class Fold:
         currency: str,
         max_customers: int,
         max_at_hand: int = MAX_AT_HAND,
+        forgotten: Forgotten = NOBODY,
     ) -> None:
         self._read_states = read_states
         self._topic = topic
@@ -71,6 +73,9 @@ class Fold:
         self.last_refused: DeadLetter | None = None
         self.hits = 0
         self.misses = 0
+        self.dropped = 0
+        self._forgotten = forgotten
+        self._decoded_by = self._purged_by = forgotten.version
 
     @property
     def customers(self) -> int:
@@ -78,7 +83,8 @@ class Fold:
         return max(len(self._known), len(self._packed))
 
     def decode(self, partition: int, messages: Iterable[Message]) -> list[tuple[Message, Event]]:
-        """The messages that are events, with them; the others become dead letters."""
+        """The messages that are events, with them; the others become dead letters. Nothing of forgotten customers."""
+        self._decoded_by = self._forgotten.version
         events = []
         at_ms, now = -1, datetime.min
         for message in messages:
@@ -88,7 +94,37 @@ class Fold:
                 events.append((message, decode(message.value, now=now, currency=self._currency)))
             except InvalidEvent as error:
                 self._refuse(error, partition, message)
-        return events
+        return self._remembered(events) if self._forgotten else events
+
+    def _remembered(self, events: list[tuple[Message, Event]]) -> list[tuple[Message, Event]]:
+        """Without those of forgotten customers. Who is in memory is not asked for: `purge` lets go of them."""
+        new = {event.customer_id for _, event in events} - self._known.keys() - self._packed.keys()
+        gone = self._forgotten.among(new)
+        kept = [each for each in events if each[1].customer_id not in gone] if gone else events
+        self.dropped += len(events) - len(kept)
+        return kept
+
+    def purge(self) -> list[str]:
+        """Let go of customers who are to be forgotten since the last call; nothing of them is written from now on.
+
+        Returns those who were in memory: what was written of them before has to be removed. Raises what is wrong with
+        the list.
+        """
+        if self._purged_by == self._forgotten.version:
+            self._forgotten.require_good()
+            return []
+        self._purged_by = self._forgotten.version
+        gone = self._forgotten.among(self._known.keys() | self._packed.keys())
+        for customer_id in gone:
+            self._known.pop(customer_id, None)
+            self._packed.pop(customer_id, None)
+        self._changed -= gone
+        self._repeated -= gone
+        self._letters = [letter for letter in self._letters if not self._is_of_forgotten(letter)]
+        return sorted(gone)
+
+    def _is_of_forgotten(self, letter: DeadLetter) -> bool:
+        return bool(self._forgotten) and bool(self._forgotten.among(dead_letters.customers_in(letter)))
 
     def unknown(self, events: Sequence[tuple[Message, Event]]) -> list[str]:
         """Customers of these events whose state has to be read first."""
@@ -116,6 +152,8 @@ class Fold:
         """Take the states that were read; a customer without one starts empty."""
         for customer_id in customer_ids:
             self._known[customer_id] = found.get(customer_id) or Kept(EMPTY, partition, -1)
+        if self._decoded_by != self._forgotten.version:
+            self._purged_by = -1  # one of them may have been put on the list, and looked for, before we had them
 
     def apply(self, partition: int, events: Iterable[tuple[Message, Event]]) -> None:
         """Update the states of these events' customers, all of them known, skipping what is applied already."""
@@ -136,9 +174,16 @@ class Fold:
                 changed.add(customer_id)
                 self.applied += 1
 
+    def pass_over(self, events: Iterable[tuple[Message, Event]]) -> None:
+        """These events of known customers count already: their states hold these messages too, and stay the same."""
+        for message, event in events:
+            kept = self._known[event.customer_id]
+            if message.offset > kept.offset:
+                self._known[event.customer_id] = kept._replace(offset=message.offset)
+                self._changed.add(event.customer_id)
+
     def _refuse(self, error: InvalidEvent, partition: int, message: Message) -> None:
-        self.refused[error.reason] += 1
-        self.last_refused = dead_letters.of_message(
+        letter = dead_letters.of_message(
             error,
             message.value,
             topic=self._topic,
@@ -147,7 +192,12 @@ class Fold:
             failed_at=_moment(message),
             key=message.key,
         )
-        self._letters.append(self.last_refused)
+        if self._is_of_forgotten(letter):
+            self.dropped += 1
+            return
+        self.refused[error.reason] += 1
+        self.last_refused = letter
+        self._letters.append(letter)
 
     def take_changes(self) -> Changes:
         """What has come together since the last call; the caller writes it before it acknowledges."""

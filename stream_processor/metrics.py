@@ -54,6 +54,7 @@ class Metrics(Collector):
         fold = self._fold
         yield _counter("events_applied", "Events folded into a state.", fold.applied)
         yield _counter("events_skipped", "Events that a state held already.", fold.skipped)
+        yield _counter("forgotten_events", "Messages of forgotten customers, dropped.", fold.dropped)
         yield _counter("cache_hits", "Customers of a batch whose state was in memory.", fold.hits)
         yield _counter("cache_misses", "Customers of a batch whose state was read from Redis.", fold.misses)
         yield GaugeMetricFamily(f"{_PREFIX}cache_customers", "States in memory.", fold.customers)

@@ -25,7 +25,7 @@ MAX_UNWRITTEN_EVENTS: Final = 30_000
 BATCH_BYTES: Final = 512 * 1024
 # A worker that is behind by more than this writes less often: a customer's many changes cost one write then.
 BEHIND_FROM_MS: Final = 1_000
-BEHIND_SLOWDOWN: Final = 10
+BEHIND_SLOWDOWN: Final = 25
 # The batches of one fetch come one after another: their customers are written together.
 SETTLE_S: Final = 0.004
 IDLE_S: Final = 0.5
@@ -133,6 +133,7 @@ class Processor:
         folded, self._folded = self._folded, []
         self._unwritten_events = 0
         self._is_full.clear()
+        gone = self._fold.purge()
         self._has_folded.clear()
         changes = self._fold.take_changes()
         self._has_room.set()
@@ -142,6 +143,7 @@ class Processor:
         await self._publish_states([each for each in changes.writes if each.customer_id in written])
         await self._publish_states(changes.announced)
         await self._publish_letters(changes.letters)
+        await self._erase(gone)
         self._fold.evict()
         now = self._monotonic()
         self._held.extend((now, event) for event in folded)
@@ -150,6 +152,13 @@ class Processor:
         self.last_flush_s = now
         if folded or not any(self._metrics.lag_of().values()):
             self.last_progress_s = now
+
+    async def _erase(self, customer_ids: Sequence[str]) -> None:
+        """What was written of forgotten customers before this worker knew; after this one nobody writes it again."""
+        if customer_ids:
+            await asyncio.to_thread(self._store.erase, customer_ids)
+            sending = [await self._producer.send(topics.FEATURES, key=each.encode()) for each in customer_ids]
+            await asyncio.gather(*sending)
 
     def _read(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
         """Their states, but not of a Redis that may have lost what we wrote: folding on from those would hide it."""

@@ -12,6 +12,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from churn import state, topics
 from churn.feature_store import Kept, RedisFeatureStore
+from churn.forgotten import NOBODY, Forgotten
+from churn.kafka_access import OPEN, KafkaSecurity
+from churn.letter_replay import replayed_letter
 from stream_processor.fold import Fold
 
 SWITCHED_TOGETHER: Final = 1_000
@@ -48,14 +51,24 @@ class Rebuild:
         max_customers: int,
         on_folded: Callable[[int, int], object],
         on_switched: Callable[[int], object],
+        forgotten: Forgotten = NOBODY,
+        security: KafkaSecurity = OPEN,
     ) -> None:
+        self._security = security
         self._servers = bootstrap_servers.split(",")
         self._live = live
         self._shadow = shadow
         self._number = number
         self._on_folded = on_folded
         self._on_switched = on_switched
-        self._fold = Fold(shadow.read_states, topic=topics.EVENTS, currency=currency, max_customers=max_customers)
+        self._forgotten = forgotten
+        self._fold = Fold(
+            shadow.read_states,
+            topic=topics.EVENTS,
+            currency=currency,
+            max_customers=max_customers,
+            forgotten=forgotten,
+        )
         self._redis_run_id = ""
         self._partitions = [TopicPartition(topics.EVENTS, number) for number in range(topics.PARTITIONS)]
 
@@ -65,9 +78,14 @@ class Rebuild:
         for customer_ids in _in_parts(self._live.shadow_ids()):
             self._live.discard_shadows(customer_ids)
         consumer: Any = KafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **self._security.client_options(),
         )
-        producer: Any = KafkaProducer(bootstrap_servers=self._servers, acks="all", linger_ms=20)
+        producer: Any = KafkaProducer(
+            bootstrap_servers=self._servers, acks="all", linger_ms=20, **self._security.client_options()
+        )
         try:
             consumer.assign(self._partitions)
             self._require_beginning(consumer)
@@ -106,9 +124,11 @@ class Rebuild:
         found = self._fold.read(unknown)
         self._live.require_run(self._redis_run_id)
         self._fold.learn(unknown, found, partition)
-        self._fold.apply(partition, decoded)
+        self._fold.apply(partition, [each for each in decoded if not _is_doubled(each[0])])
+        self._fold.pass_over(each for each in decoded if _is_doubled(each[0]))
 
     def _write(self) -> None:
+        self._live.erase(self._fold.purge())
         self._shadow.write_states(self._fold.take_changes().writes)
         self._fold.evict()
 
@@ -133,6 +153,9 @@ class Rebuild:
 
     def _switch(self, customer_ids: Sequence[str], producer: Any) -> list[str]:
         """Switch and publish these; returns those whose live state is ahead of their shadow."""
+        gone = self._forgotten.among(customer_ids)
+        self._live.erase(sorted(gone))
+        customer_ids = [customer_id for customer_id in customer_ids if customer_id not in gone]
         shadows = self._shadow.read_states(customer_ids)
         self._live.require_run(self._redis_run_id)
         done = self._live.switch(customer_ids, self._number)
@@ -145,6 +168,12 @@ class Rebuild:
     def _publish(self, producer: Any, customer_id: str, kept: Kept) -> None:
         packed = state.pack(kept.state)
         producer.send(topics.FEATURES, key=customer_id.encode(), value=packed, partition=kept.partition)
+
+
+def _is_doubled(message: Any) -> bool:
+    """A dead letter that was replayed: its bytes can be read, so its own message, before it, was folded just now."""
+    letter_id = replayed_letter(message)
+    return letter_id is not None and letter_id.startswith(f"{message.topic}-{message.partition}-")
 
 
 def _in_parts(customer_ids: Iterable[str]) -> Iterator[list[str]]:

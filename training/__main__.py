@@ -16,6 +16,7 @@ from churn import evaluate, history, offline, settings
 from churn.analysis_index import NotIndexed
 from churn.analysis_tables import MODEL_DRIFT
 from churn.analysis_tables import Table as AnalysisTable
+from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong, Forgotten, read_file
 from churn.history import HistoryMissing
 from churn.model import HORIZON_DAYS, ModelError, live_version, lives, load, roll_back
 from churn.offline import SparkMissing
@@ -45,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HistoryHasHole as error:
         print(f"{error}. No model was written.", file=sys.stderr)
         return INSUFFICIENT_DATA
-    except (HistoryMissing, SparkMissing, ModelError, score.UnusableFile, NotIndexed, OSError) as error:
+    except (
+        *(HistoryMissing, SparkMissing, ModelError, score.UnusableFile, NotIndexed, OSError),
+        *(ForgetKeyMissing, ForgetKeyWrong),
+    ) as error:
         print(error, file=sys.stderr)
         return FAILED
 
@@ -63,6 +67,7 @@ def _train(chosen: argparse.Namespace, console: Console) -> int:
             on_folded=lambda events: progress.advance(folding, events),
             on_tried=lambda: progress.advance(choosing),
             spark_history=chosen.history if chosen.engine == "spark" else None,
+            forgotten=_forgotten(),
         )
     with console.status("writing the report"):
         verdict = keep.keep(trained, chosen.out)
@@ -103,6 +108,7 @@ def _features(chosen: argparse.Namespace, console: Console) -> int:
             engine=chosen.engine,
             processes=_processes(),
             on_done=lambda events: progress.advance(folding, events),
+            forgotten=_forgotten(),
         )
     parquet.write_table(table, chosen.out)
     console.print(f"{table.num_rows:,} customers, {table.num_columns - 1} features each: {chosen.out}", soft_wrap=True)
@@ -192,7 +198,12 @@ def _latest(directory: Path, console: Console) -> tuple[tuple[Samples, Samples |
 
 def _read(directory: Path, console: Console) -> Any:
     with console.status(f"reading {directory}"):
-        return history.read(directory)
+        return history.read(directory, forgotten=_forgotten())
+
+
+def _forgotten() -> Forgotten:
+    own = settings.read(settings.ForgetSettings)
+    return read_file(own.forgotten_file, own.key)
 
 
 def _processes() -> int:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from churn import history, offline
 from churn.events import Event, epoch_ms
 from churn.features import LOOK_BACK_DAYS, MODEL_FEATURES, FeatureRow, feature_row, replay
+from churn.forgotten import NOBODY, Forgotten
 from churn.model import Floats, number
 from churn.offline import Folded, Known
 from training.split import HORIZON
@@ -101,15 +102,17 @@ def build(
     processes: int,
     on_folded: Callable[[int], object] = lambda _: None,
     spark_history: Path | None = None,
+    forgotten: Forgotten = NOBODY,
 ) -> Dataset:
     """Samples at `cut_offs`, whose label windows must be over. `on_folded` is told of events as they are done.
 
-    `spark_history` is the directory of the same history where Spark is to fold it, with the same result.
+    `spark_history` is the directory of the same history where Spark is to fold it, with the same result, without those
+    who are `forgotten`; `table` is without them already.
     """
     _, last = span(table)
     work = partial(_fold_customers, cut_offs=tuple(sorted(cut_offs)), as_of=last)
     if spark_history is not None:
-        return _as_dataset(offline.on_spark(spark_history, work, _SCHEMA))
+        return _as_dataset(offline.on_spark(spark_history, work, _SCHEMA, forgotten))
     return _as_dataset(pa.concat_tables(offline.in_processes(table, work, processes, on_folded)))
 
 

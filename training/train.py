@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from churn import drift, evaluate
 from churn.customer_value import LOOKS_AT, fit_value
 from churn.features import LOOK_BACK_DAYS, MODEL_FEATURES, hash_id
+from churn.forgotten import NOBODY, Forgotten
 from churn.model import HORIZON_DAYS, About, Floats, Population, RiskModel, score_matrix
 from churn.row import ENGAGEMENT_CUTS, VALUE_CUTS
 from churn.segments import CutPoints, cut_points
@@ -95,6 +96,7 @@ def train(
     on_folded: Callable[[int], object] = lambda _: None,
     on_tried: Callable[[], object] = lambda: None,
     spark_history: Path | None = None,
+    forgotten: Forgotten = NOBODY,
     families: Collection[str] = FAMILIES,
 ) -> Trained:
     """Train on a table from `churn.history.read`; `on_folded` is told of events folded, `on_tried` of recipes tried.
@@ -107,7 +109,9 @@ def train(
     dataset.require_no_hole(table)
     chosen = split.choose(first, last) if days >= least.days else None
     cut_offs = chosen.cut_offs if chosen else ()
-    built = dataset.build(table, cut_offs, processes=processes, on_folded=on_folded, spark_history=spark_history)
+    built = dataset.build(
+        table, cut_offs, processes=processes, on_folded=on_folded, spark_history=spark_history, forgotten=forgotten
+    )
     population = Population(len(built.buyers), round(days, 3), least.customers, least.days)
     if chosen is None or not population.is_sufficient:
         raise InsufficientData(_shortfall(population))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import redis
 
-from benchmarks.stream import report, watch
+from benchmarks.stream import report, small_fold, watch
 from benchmarks.stream.contenders import CONTENDERS, FOLD_ALONE, OURS, OURS_TWICE, PEERS_PYTHON, Contender, Servers
 from benchmarks.stream.fold_alone import digest
 from benchmarks.stream.processes import PROJECT, ContenderProcess
@@ -26,6 +26,8 @@ from benchmarks.stream.workload import Workload, simulated
 from churn import topics
 from stack.stack import Stack
 
+SECTION = "bench-stream"
+SMALL_SECTION = "bench-stream-small"
 SHORT_TOPIC = "events-short"
 SHORT_SHARE = 5
 
@@ -85,7 +87,7 @@ def run_fold_alone(arena: Arena) -> Run:
     """The floor: the same events from memory, in a process of its own."""
     payloads = arena.directory / "payloads"
     first = round(arena.long.events * watch.WARM_UP)
-    command = [sys.executable, "-m", "benchmarks.stream.fold_alone", str(payloads), str(first)]
+    command = small_fold.command(sys.executable, "benchmarks.stream.fold_alone", [str(payloads), str(first)])
     told = json.loads(subprocess.run(command, cwd=PROJECT, check=True, capture_output=True).stdout)
     is_right = told["digest"] == digest({customer: packed for customer, (packed, _) in arena.long.expected.items()})
     speed, cpu_us = (arena.long.events - first) / told["seconds"], told["cpu_seconds"] / arena.long.events * 1e6
@@ -129,7 +131,7 @@ def main() -> int:
     if options.json is not None:
         options.json.write_text(figures + "\n")
     if options.write:
-        report.write(result)
+        report.write(result, SMALL_SECTION if small_fold.is_installed() else SECTION)
     return 0 if all(each.events_per_s for each in result.standings if each.name in (OURS, OURS_TWICE)) else 1
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from benchmarks.stream import small_fold
 from benchmarks.stream.processes import PROJECT
 from churn.settings import StreamProcessorSettings
 from stack.ports import free_port
@@ -42,7 +43,7 @@ def _workers(count: int) -> Callable[[Servers, str, str], list[Launch]]:
     def launches(servers: Servers, topic: str, group: str) -> list[Launch]:
         return [
             Launch(
-                [sys.executable, "-m", "stream_processor"],
+                small_fold.command(sys.executable, "stream_processor", ()),
                 {
                     "KAFKA_BOOTSTRAP_SERVERS": servers.kafka,
                     "REDIS_URL": servers.redis,
@@ -63,8 +64,8 @@ def _peer(module: str) -> Callable[[Servers, str, str], list[Launch]]:
         interval_s = StreamProcessorSettings().stream_flush_interval_s * BEHIND_SLOWDOWN
         told = {"kafka": servers.kafka, "redis": servers.redis, "topic": topic, "group": group}
         arguments = [text for name, value in told.items() for text in (f"--{name}", value)]
-        command = [str(PEERS_PYTHON), "-m", f"benchmarks.stream.{module}", *arguments]
-        return [Launch([*command, "--flush-interval-s", str(interval_s)], {})]
+        arguments += ["--flush-interval-s", str(interval_s)]
+        return [Launch(small_fold.command(str(PEERS_PYTHON), f"benchmarks.stream.{module}", arguments), {})]
 
     return launches
 

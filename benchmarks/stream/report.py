@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from benchmarks import pages
 from benchmarks.stream.contenders import CONTENDERS, FOLD_ALONE, OURS, OURS_TWICE
 
-SECTION: Final = "bench-stream"
-PLOT: Final = "performance-stream.svg"
 FOLD_GOAL: Final = 0.5
 TWO_WORKERS_GOAL: Final = 1.6
 
@@ -169,15 +167,16 @@ def _goal_row(each: Ratio) -> str:
     return f"| {each.what} | {each.goal:g} | {each.speed:.2f} | {met} | {each.cpu:.2f} | {beyond} |"
 
 
-def write(result: Result) -> None:
-    """Tables and plot into docs/."""
-    pages.write_section(SECTION, f"{as_markdown(result)}\n\n![events per second and CPU per event]({PLOT})")
-    plot(result).savefig(pages.DOCS / PLOT, metadata={"Date": None})
+def write(result: Result, section: str) -> None:
+    """Tables and plot into this section of docs/."""
+    name = f"performance-{section.removeprefix('bench-')}.svg"
+    pages.write_section(section, f"{as_markdown(result)}\n\n![events per second and CPU per event]({name})")
+    plot(result).savefig(pages.DOCS / name, metadata={"Date": None})
 
 
 def plot(result: Result) -> Figure:
     """Two panels of horizontal bars, the quickest on top: events per second, and CPU per event."""
-    mpl.rcParams["svg.hashsalt"] = SECTION  # the same figures give the same file
+    mpl.rcParams["svg.hashsalt"] = "bench-stream"  # the same figures give the same file
     shown = sorted((each for each in result.standings if each.events_per_s), key=lambda each: each.events_per_s or 0)
     names = [each.name for each in shown]
     colours = ["#d1495b" if each.name in (OURS, OURS_TWICE) else "#7a8b99" for each in shown]

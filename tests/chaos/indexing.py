@@ -29,7 +29,7 @@ from . import index_content
 from .index_content import Difference
 from .mutated_worker import MUTATION
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 SEED = 7
 
 
@@ -107,6 +107,8 @@ class Indexing:
         mutation: str | None = None,
     ) -> None:
         self.stack = stack
+        for server in stack.services:
+            server.start_timeout_s = PATIENCE_S
         self.chance = random.Random(SEED)
         self.kills: Counter[str] = Counter()
         self._client = Elasticsearch(stack.elasticsearch.url, max_retries=0, request_timeout=60)

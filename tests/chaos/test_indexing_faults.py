@@ -16,7 +16,7 @@ EVENTS = 200_000
 CARDS = 5_000
 FEW = 0.1  # of all, enough for a mutation to be noticed
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

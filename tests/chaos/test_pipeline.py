@@ -10,7 +10,7 @@ SECONDS = 120.0
 EVERY_S = 10.0
 RATE = 300.0
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1_800)]
 
 
 def test_redis_elasticsearch_and_the_topic_agree_after_everybody_was_killed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from elasticsearch import Elasticsearch
 
 from churn import model
 from churn.risk_card import RiskCard
+from churn.settings import ElasticsearchSettings
 from es_ingest import indexer, templates
 from kibana import searches
 from kibana.__main__ import FILE
@@ -38,7 +39,7 @@ Rows = list[dict[str, Any]]
 def shop(servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeededShop]:
     """The seeded shop in the shared Elasticsearch, which holds nothing else of ours before and after."""
     url = servers.elasticsearch.url
-    client = indexer.connect(url, None, None)
+    client = indexer.connect(ElasticsearchSettings(elasticsearch_url=url))
     seeded_shop.forget(client)
     yield seeded_shop.fill(client, url, tmp_path_factory.mktemp("shop"))
     seeded_shop.forget(client)

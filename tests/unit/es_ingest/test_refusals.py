@@ -53,7 +53,7 @@ def test_a_refused_message_is_kept_with_its_place_its_bytes_and_the_reason() -> 
     assert send(producer, Message())
     ((topic, value, key),) = producer.sent
     letter = dead_letters.decode(value)
-    assert (topic, key) == ("dead-letters", b"c-1")
+    assert (topic, key, letter.customer_id) == ("dead-letters", b"risk-3-42-index", "c-1")
     assert (letter.letter_id, letter.reason, letter.stage) == ("risk-3-42-index", "refused_by_index", "es_ingest")
     assert (letter.topic, letter.partition, letter.offset) == ("risk", 3, 42)
     assert (letter.detail, letter.failed_at) == ("does not fit", ARRIVED)

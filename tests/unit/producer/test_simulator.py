@@ -188,3 +188,10 @@ def test_more_processes_give_the_same_tables(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_customers_of_a_shop_do_not_depend_on_its_faults() -> None:
     faulty = Simulation(PLAN._replace(faults=Faults(duplicates=0.2))).history()
     assert {event.event_id for event in faulty} == {event.event_id for event in EVENTS}
+
+
+def test_tables_have_the_same_types_however_little_happens() -> None:
+    many, few = (Simulation(Plan(customers, 4 * customers, 365, 7, UNTIL)).tables() for customers in (1_000, 3))
+    assert not sum(few.orders["refunded"].to_pylist()), "a shop without a refund was meant"
+    for name in ("events", "orders", "sessions"):
+        assert getattr(few, name).schema.equals(getattr(many, name).schema), name

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from churn.events import Event, encode, epoch_ms
 from churn.feature_store import MemoryFeatureStore
 from churn.features import replay
+from churn.forgotten import Forgotten, digest
 from churn.state import pack
 from stream_processor.fold import Fold
 
@@ -110,3 +111,46 @@ def test_forgetting_leaves_nothing_to_write() -> None:
     fold.forget()
     assert fold.take_changes() == ([], [], [])
     assert fold.unknown([(Record(0, None), view(1))]) == ["c1"]
+
+
+KEY = b"a secret of sixteen"
+
+
+def a_forgetful_fold(forgotten: Forgotten) -> Fold:
+    return Fold(MemoryFeatureStore().read_states, topic="events", currency="EUR", max_customers=9, forgotten=forgotten)
+
+
+def test_nothing_of_a_forgotten_customer_is_folded_or_set_aside() -> None:
+    fold = a_forgetful_fold(Forgotten(KEY, [digest(KEY, "c1")]))
+    bad = Record(2, b"{", key=b"c1")
+    of_others = Record(3, b"{", key=b"c2")
+    take(fold, 3, [*records(view(1, "c1"), view(2, "c2")), bad, of_others])
+    changes = fold.take_changes()
+    assert [write.customer_id for write in changes.writes] == ["c2"]
+    assert [letter.customer_id for letter in changes.letters] == ["c2"]
+    assert (fold.applied, fold.dropped, fold.refused.total()) == (1, 2, 1)
+
+
+def test_a_customer_in_memory_is_let_go_when_put_on_the_list() -> None:
+    forgotten = Forgotten(KEY)
+    fold = a_forgetful_fold(forgotten)
+    take(fold, 3, records(view(1, "c1"), view(2, "c2")))
+    forgotten.add(digest(KEY, "c1"))
+    assert fold.purge() == ["c1"]
+    assert [write.customer_id for write in fold.take_changes().writes] == ["c2"]
+    assert fold.purge() == []
+    take(fold, 3, records(view(3, "c1"), start=2))
+    assert fold.take_changes().writes == []
+
+
+def test_a_customer_put_on_the_list_while_their_state_is_read_is_let_go_before_the_next_write() -> None:
+    forgotten = Forgotten(KEY)
+    fold = a_forgetful_fold(forgotten)
+    events = fold.decode(3, records(view(1, "c1"), view(2, "c2")))
+    unknown = fold.unknown(events)
+    forgotten.add(digest(KEY, "c1"))
+    assert fold.purge() == []
+    fold.learn(unknown, fold.read(unknown), 3)
+    fold.apply(3, events)
+    assert fold.purge() == ["c1"]
+    assert [write.customer_id for write in fold.take_changes().writes] == ["c2"]
