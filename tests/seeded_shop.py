@@ -32,9 +32,10 @@ from training.index import drift_rows
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 INDICES = "events-*,customers,risk-*,dead-letters-*,pipeline-*,analytics-*"
 SCORED_DAYS = (9, 6, 3, 0)
+BATCH = 1_000
 LATE = timedelta(seconds=7)
 UNREADABLE = (b"no json", b"no json", b"{}", b'{"event_type": "dance"}')
-DRIFT = [Drift("recency_days", 0.31, 0.05), Drift("monetary", 0.02, 0.05)]
+DRIFT = [Drift("recency_days", 0.31, 0.05), Drift("monetary", 0.09, 0.05)]
 
 
 class Published(NamedTuple):
@@ -136,10 +137,11 @@ def forget(client: Elasticsearch) -> None:
 
 
 def index(client: Elasticsearch, found: Sequence[Document]) -> None:
-    """Write documents as es_ingest does."""
-    outcome = indexer.Indexer(client).write(found, threading.Event())
-    assert outcome is not None
-    assert not outcome.refused
+    """Write documents as es_ingest does, in batches of its size."""
+    for first in range(0, len(found), BATCH):
+        outcome = indexer.Indexer(client).write(found[first : first + BATCH], threading.Event())
+        assert outcome is not None
+        assert not outcome.refused
 
 
 def of_messages(messages: Iterable[Published]) -> list[Document]:

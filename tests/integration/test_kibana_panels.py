@@ -31,6 +31,8 @@ from ..seeded_shop import DRIFT, TODAY, UNREADABLE, SeededShop
 OBJECTS = searches.read(FILE.read_text(encoding="utf-8"))
 NOW = pd.Timestamp(TODAY).tz_localize(None)
 DAY = pd.Timedelta(days=1)
+# The last event of the seeded shop, and so the moment of its analyses.
+END = NOW - pd.Timedelta(hours=2)
 
 Rows = list[dict[str, Any]]
 
@@ -287,7 +289,7 @@ def journeys(events: pd.DataFrame) -> pd.DataFrame:
 def mature(journeys: pd.DataFrame) -> pd.DataFrame:
     """Those of the last year whose 30 days after the day of the view are over at the end of the history."""
     day = journeys["viewed"].dt.normalize()
-    return journeys[(day >= NOW - pd.DateOffset(years=1)) & (day + 31 * DAY <= NOW)]
+    return journeys[(day >= NOW - pd.DateOffset(years=1)) & (day + 31 * DAY <= END)]
 
 
 def test_the_funnel_counts_journeys_whose_time_is_over(journeys: pd.DataFrame, shown: Callable[..., Rows]) -> None:
@@ -329,7 +331,7 @@ def test_time_to_act_is_the_median_of_the_category(journeys: pd.DataFrame, shown
 
 def test_carts_are_abandoned_recovered_and_left_behind(events: pd.DataFrame, shown: Callable[..., Rows]) -> None:
     carts = shop_in_pandas.carts(events, events["at"].max())
-    carts = carts[(carts["day"] >= NOW - pd.DateOffset(years=1)) & (carts["day"] + 2 * DAY <= NOW)]
+    carts = carts[(carts["day"] >= NOW - pd.DateOffset(years=1)) & (carts["day"] + 2 * DAY <= END)]
     left = carts[carts["abandoned"]]
     assert number(shown("Funnel and carts", "Carts abandoned")) == pytest.approx(len(left) / len(carts))
     ended = left[left["day"] < pd.Timestamp.now("UTC").tz_localize(None) - 31 * DAY]
