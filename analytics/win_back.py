@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from matplotlib.figure import Figure
+
 from analytics import experiments, plots
 from analytics.experiments import Arms, Effect, Pooled, Ratio
 from analytics.finding import Analysis, CannotAnswer, Finding, Number
@@ -245,7 +247,7 @@ def _numbers(found: list[Tried], campaigns: Pooled | None) -> list[Number]:
     return numbers
 
 
-def _drawn(found: list[Tried]) -> plots.Figure:
+def _drawn(found: list[Tried]) -> Figure:
     judged = [each for each in found if each.effect]
     return plots.ranges(
         "More customers that order",
