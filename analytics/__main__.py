@@ -61,6 +61,7 @@ def _analyse(chosen: argparse.Namespace, console: Console) -> dict[str, Rows]:
         as_of = chosen.as_of or views.end_of(chosen.history)
         processes = os.cpu_count() or 1
         sql = views.connect(chosen.history, as_of, processes)
+    sql.execute("SET enable_progress_bar = false")  # DuckDB's own would stand across ours
     shop = Shop(
         chosen.history, sql, as_of, settings.read(settings.ShopSettings).shop_currency, chosen.models, processes
     )
