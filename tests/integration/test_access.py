@@ -121,6 +121,10 @@ def test_the_stream_processor_and_the_scorer_can_do_all_that_they_do(servers: Se
     assert list(scorer.customer_ids()) == ["1"]
     assert scorer.read_customers(["1"]).keys() == {"1"}
     assert scorer.top(3) == []
+    shadow.write_states([STATE])
+    assert (stream.erase(["1"]), stream.erase(["1"])) == (2, 0)
+    stream.write_states([STATE])
+    assert (scorer.erase(["1"]), scorer.erase(["1"])) == (1, 0)
 
 
 def test_customer_success_reads_cards_and_ranking_by_the_same_code_and_writes_nothing(servers: Secured) -> None:
