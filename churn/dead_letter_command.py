@@ -121,7 +121,7 @@ def _tell(console: Console, what: str, counts: Counter[str]) -> None:
         console.print(f"{counts.total():,} {what}: {each}", soft_wrap=True)
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Letters, str, Console], int]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Letters, KafkaSettings, Console], int]] = {
     "list": _list,
     "show": _show,
     "replay": _replay,
