@@ -10,7 +10,6 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q -n 2 --dist loadfile
 PEERS := .venv-bench
 
-.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -28,6 +27,9 @@ $(READY): requirements-dev.lock
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1; \
 	  else echo "libgomp1 is missing: apt-get install libgomp1"; exit 1; fi; }
 	@touch $@
+
+env: ## write .env for docker compose, with random passwords; one that is there stays
+	@sh stack/access/env.sh
 
 demo: $(READY) ## play a history (or INPUT=file FORMAT=format) through everything, without Docker
 	$(RUN) stack.demo $(if $(INPUT),--input $(INPUT)) $(if $(FORMAT),--format $(FORMAT))
@@ -55,6 +57,9 @@ check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, l
 	$(VENV)/bin/python .ci/check_deps.py
 
 bench: bench-fold bench-scorer bench-stream bench-stream-small bench-freshness bench-memory bench-ingest bench-sizes bench-producer ## every benchmark
+compose-trial: $(READY) ## bring up, kill and restart everything in docker compose (root on the engine's machine; 10 minutes)
+	$(RUN) tests.compose.trial
+
 
 bench-fold: $(READY) ## speed of the fold beside json.loads, and bytes of a state
 	$(RUN) benchmarks.fold

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from pyarrow import parquet
 
+from analytics import outcomes, samples
 from churn import offline, truth
 
 
@@ -56,6 +58,21 @@ class Shop:
     def features(self) -> Any:
         """The fold of everybody at `as_of`: an Arrow table with `churn.offline.FEATURE_SCHEMA`."""
         return offline.feature_table(self.history, self.as_of, processes=self.processes)
+
+    @cached_property
+    def stored(self) -> int:
+        """How many events lie in the history, repeated and later ones too."""
+        return sum(parquet.read_metadata(file).num_rows for file in self.history.glob("date=*/*.parquet"))
+
+    @cached_property
+    def sampled(self) -> samples.Sampled:
+        """What the fold said of everybody at some moments of the past, for models that are tested later in time."""
+        return samples.sample(self.history, self.as_of, processes=self.processes)
+
+    @cached_property
+    def net_orders(self) -> outcomes.NetOrders:
+        """All net orders, to see what came after a moment."""
+        return outcomes.NetOrders.of(self.table(outcomes.QUERY))
 
     @property
     def truth_folder(self) -> Path | None:

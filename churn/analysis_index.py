@@ -21,12 +21,7 @@ class NotIndexed(RuntimeError):
 
 def connect(settings: ElasticsearchSettings) -> Elasticsearch:
     """A client; it connects with the first request. Close it."""
-    password, user = settings.elasticsearch_password, settings.elasticsearch_username
-    return Elasticsearch(
-        settings.elasticsearch_url,
-        basic_auth=(user, password.get_secret_value()) if user and password else None,
-        request_timeout=TIMEOUT_S,
-    )
+    return Elasticsearch(**settings.connection(), request_timeout=TIMEOUT_S)
 
 
 def write(client: Elasticsearch, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -10,10 +10,13 @@ readable fields, `status(now)` and `features(now)` of customers in one round tri
 """
 
 import hashlib
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -79,6 +82,10 @@ Command = tuple[str | bytes | int, ...]
 
 class StoreUnavailable(ConnectionError):
     """Redis did not answer, or answered with an error; nothing is known of the last write."""
+
+
+class StoreRefused(StoreUnavailable):
+    """Redis does not let us in or do this, or is not the one it says it is."""
 
 
 class Kept(NamedTuple):
@@ -226,8 +233,18 @@ class RedisFeatureStore:
     `is_shadow` states are read and written where a rebuild prepares them. Threads may share one.
     """
 
-    def __init__(self, url: str, *, is_cluster: bool = False, timeout_s: float = 10.0, is_shadow: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        is_cluster: bool = False,
+        timeout_s: float = 10.0,
+        is_shadow: bool = False,
+        ca_file: Path | None = None,
+    ) -> None:
+        """`ca_file` names who must have signed the certificate behind `rediss://`; else those the system trusts."""
         self._url = url
+        self._ca_file = ca_file
         self._is_cluster = is_cluster
         self._timeout_s = timeout_s
         self._key_of = shadow_key if is_shadow else customer_key
@@ -241,6 +258,7 @@ class RedisFeatureStore:
             socket_timeout=self._timeout_s,
             socket_connect_timeout=self._timeout_s,
             retry=Retry(NoBackoff(), 0),
+            **({"ssl_ca_certs": str(self._ca_file)} if self._ca_file else {}),
         )
 
     def run_id(self) -> str:
@@ -411,7 +429,19 @@ class RedisFeatureStore:
         try:
             return call()
         except redis.RedisError as error:
-            raise StoreUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+            raise _as_ours(error, self._url) from error
+
+
+def _as_ours(error: redis.RedisError, url: str) -> StoreUnavailable:
+    address = urlsplit(url)
+    said = f"Redis at {address.hostname}:{address.port or ''} (REDIS_URL): {type(error).__name__}: {error}"
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return StoreRefused(f"{said}; connect as a user who may")
+    if isinstance(error, redis.AuthenticationError):
+        return StoreRefused(f"{said}; check user and password in REDIS_URL")
+    if isinstance(error.__cause__ or error.__context__, ssl.SSLCertVerificationError):
+        return StoreRefused(f"{said}; check the server's certificate, and REDIS_CA_FILE, which names who signed it")
+    return StoreUnavailable(said)
 
 
 def from_settings(settings: RedisSettings, *, timeout_s: float = 10.0, is_shadow: bool = False) -> RedisFeatureStore:
@@ -421,6 +451,7 @@ def from_settings(settings: RedisSettings, *, timeout_s: float = 10.0, is_shadow
         is_cluster=settings.redis_is_cluster,
         timeout_s=timeout_s,
         is_shadow=is_shadow,
+        ca_file=settings.redis_ca_file,
     )
 
 

@@ -10,6 +10,7 @@ from kafka.errors import KafkaError
 
 from churn import forgotten, logs, topics
 from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong, Forgotten
+from churn.kafka_access import OPEN, KafkaSecurity
 
 POLL_MS: Final = 1_000
 PAUSE_S: Final = 2.0
@@ -24,9 +25,11 @@ class _Entry(msgspec.Struct, frozen=True):
     key_id: str
 
 
-def add(bootstrap_servers: str, key: bytes, customer_ids: Iterable[str]) -> None:
+def add(bootstrap_servers: str, key: bytes, customer_ids: Iterable[str], security: KafkaSecurity = OPEN) -> None:
     """Put these customers on the list and return when Kafka has them. Raises `KafkaError`."""
-    producer: Any = KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), acks="all")
+    producer: Any = KafkaProducer(
+        bootstrap_servers=bootstrap_servers.split(","), acks="all", **security.client_options()
+    )
     value = msgspec.json.encode(_Entry(forgotten.key_id(key)))
     try:
         for customer_id in customer_ids:
@@ -39,8 +42,9 @@ def add(bootstrap_servers: str, key: bytes, customer_ids: Iterable[str]) -> None
 class Follower:
     """Reads the list to its end, and on from there in a thread of its own."""
 
-    def __init__(self, bootstrap_servers: str, key: bytes) -> None:
+    def __init__(self, bootstrap_servers: str, key: bytes, security: KafkaSecurity = OPEN) -> None:
         self._servers = bootstrap_servers.split(",")
+        self._security = security
         self._key = key
         self._partitions = [TopicPartition(topics.FORGOTTEN, number) for number in range(topics.PARTITIONS)]
         self._stop = threading.Event()
@@ -65,7 +69,10 @@ class Follower:
 
     def _consumer(self) -> Any:
         consumer = KafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **self._security.client_options(),
         )
         consumer.assign(self._partitions)
         return consumer
@@ -91,6 +98,6 @@ class Follower:
                 self.forgotten.add(message.key.decode())
 
 
-def follow(bootstrap_servers: str, key: bytes) -> Forgotten:
+def follow(bootstrap_servers: str, key: bytes, security: KafkaSecurity = OPEN) -> Forgotten:
     """The list, growing as long as the process lives. Raises `KafkaError`, `ForgetKeyMissing`, `ForgetKeyWrong`."""
-    return Follower(bootstrap_servers, key).load()
+    return Follower(bootstrap_servers, key, security).load()

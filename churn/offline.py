@@ -11,22 +11,27 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn import history
-from churn.features import FEATURES, Feature, FeatureRow, feature_row, replay
+from churn.events import Event
+from churn.features import FEATURES, Feature, FeatureRow, feature_row, replay, update
 from churn.forgotten import NOBODY, Forgotten, without
+from churn.state import EMPTY, State
 
 # Below this, starting the processes takes longer than the fold.
 PARALLEL_FROM_EVENTS: Final = 150_000
 SHARDS_PER_PROCESS: Final = 8
 
 Work = Callable[[Any], Any]
+# When an event was known, when it happened, its id, and it.
+Known = tuple[datetime, datetime, str, Event]
 
 _ARROW_TYPES: Final[dict[str, Any]] = {
     "count": pa.int64(),
@@ -59,6 +64,31 @@ def rows_at(table: Any, as_of: datetime) -> Any:
         if known:
             rows.append((customer_id, feature_row(replay(known), as_of)))
     return table_of(rows)
+
+
+class Folded(NamedTuple):
+    """The state after the first `folded` known events."""
+
+    state: State
+    folded: int
+
+
+def by_arrival(events: Sequence[tuple[Event, datetime]]) -> list[Known]:
+    """In the order in which the shop came to know: no event is known before it happened, nor before it arrived."""
+    known = [(max(event.occurred_at, came), event.occurred_at, event.event_id, event) for event, came in events]
+    return sorted(known, key=itemgetter(0, 1, 2))
+
+
+def fold_up_to(known: Sequence[Known], moments: Sequence[datetime]) -> dict[datetime, Folded]:
+    """The state at each of the sorted moments, folding every event once."""
+    folded: dict[datetime, Folded] = {}
+    state, count = EMPTY, 0
+    for moment in moments:
+        while count < len(known) and known[count][0] <= moment:
+            state = update(state, known[count][3])
+            count += 1
+        folded[moment] = Folded(state, count)
+    return folded
 
 
 def table_of(rows: Sequence[tuple[str, FeatureRow]]) -> Any:

@@ -1,13 +1,25 @@
 """Settings from the environment: one frozen class per neighbour, read once when a process starts."""
 
+import ssl
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _FROZEN = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+def _holds_certificates(file: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise ValueError(f"{file} holds no certificate in PEM form") from None
+    return file
+
+
+CertificateFile = Annotated[FilePath, AfterValidator(_holds_certificates)]
 
 
 class KafkaSettings(BaseSettings):
@@ -15,6 +27,14 @@ class KafkaSettings(BaseSettings):
 
     model_config = _FROZEN
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma between them.")
+    kafka_username: str | None = Field(
+        None, description="User of Kafka (SASL/SCRAM-SHA-512); none where it asks for no password."
+    )
+    kafka_password: SecretStr | None = Field(None, description="Its password.")
+    kafka_is_encrypted: bool = Field(False, description="Whether connections to Kafka are encrypted (TLS).")
+    kafka_ca_file: CertificateFile | None = Field(
+        None, description="Then: who signed its certificates (PEM); none: those that the system trusts."
+    )
 
 
 class RedisSettings(BaseSettings):
@@ -24,6 +44,9 @@ class RedisSettings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Redis address, with user and password where it has them."
     )
+    redis_ca_file: CertificateFile | None = Field(
+        None, description="With `rediss://`: who signed its certificate (PEM); none: those that the system trusts."
+    )
     redis_is_cluster: bool = Field(False, description="Whether that is a node of a Redis Cluster.")
 
 
@@ -32,8 +55,21 @@ class ElasticsearchSettings(BaseSettings):
 
     model_config = _FROZEN
     elasticsearch_url: str = Field("http://127.0.0.1:9200", description="Elasticsearch address.")
-    elasticsearch_username: str | None = Field(None, description="User that may write; none where security is off.")
+    elasticsearch_username: str | None = Field(None, description="User of Elasticsearch; none where security is off.")
     elasticsearch_password: SecretStr | None = Field(None, description="Its password.")
+    elasticsearch_ca_file: CertificateFile | None = Field(
+        None, description="With `https://`: who signed its certificate (PEM); none: those that the system trusts."
+    )
+
+    def connection(self) -> dict[str, Any]:
+        """Arguments of a client of Elasticsearch: where it is, and who we are."""
+        options: dict[str, Any] = {"hosts": self.elasticsearch_url}
+        if self.elasticsearch_username:
+            password = self.elasticsearch_password
+            options["basic_auth"] = (self.elasticsearch_username, password.get_secret_value() if password else "")
+        if self.elasticsearch_ca_file:
+            options["ca_certs"] = str(self.elasticsearch_ca_file)
+        return options
 
 
 class ShopSettings(BaseSettings):

@@ -4,15 +4,19 @@ All topics are keyed by customer and share one number of partitions, so that a c
 everywhere. That number never grows: a key would move to another partition and its order would be lost.
 """
 
+import sys
 import time
 from typing import Final, NamedTuple
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from churn import logs, settings
+from churn import kafka_access, logs, settings
+from churn.kafka_access import OPEN, KafkaSecurity, explained
+from churn.refusal import EXIT_REFUSED, AccessRefused
 
 PARTITIONS: Final = 8
+CONNECT_TIMEOUT_MS: Final = 5_000
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 
 EVENTS: Final = "events"
@@ -64,14 +68,17 @@ class WrongPartitions(RuntimeError):
         )
 
 
-def create(bootstrap_servers: str, replication_factor: int = 1, timeout_s: float = 30.0) -> list[str]:
+def create(
+    bootstrap_servers: str, replication_factor: int = 1, timeout_s: float = 30.0, security: KafkaSecurity = OPEN
+) -> list[str]:
     """Create the topics that are missing and wait until all can be used; returns the names of the new ones.
 
     One that was not compacted is so from now on; nothing else of a topic that is there is changed.
 
-    Raises `WrongPartitions` for one that exists with another number of partitions, `TopicMissing` after the time-out.
+    Raises `WrongPartitions` for one that exists with another number of partitions, `TopicMissing` after the time-out,
+    `KafkaUnreachable`, `AccessRefused`.
     """
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    admin = _admin(bootstrap_servers, security)
     deadline = time.monotonic() + timeout_s
     try:
         created = [spec.name for spec in ALL if _create_one(admin, spec, replication_factor)]
@@ -79,13 +86,16 @@ def create(bootstrap_servers: str, replication_factor: int = 1, timeout_s: float
             time.sleep(0.1)
     finally:
         admin.close()
-    check(bootstrap_servers)
+    check(bootstrap_servers, security)
     return created
 
 
-def check(bootstrap_servers: str) -> None:
-    """Raise `TopicMissing` or `WrongPartitions` when a topic is not as Ebb works with it."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+def check(bootstrap_servers: str, security: KafkaSecurity = OPEN) -> None:
+    """Raise `TopicMissing` or `WrongPartitions` when a topic is not as Ebb works with it.
+
+    Raises `KafkaUnreachable`, and `AccessRefused` where waiting does not help.
+    """
+    admin = _admin(bootstrap_servers, security)
     try:
         missing, partitions = _missing(admin), _partitions(admin)
     finally:
@@ -95,6 +105,15 @@ def check(bootstrap_servers: str) -> None:
     for name, count in partitions.items():
         if count != PARTITIONS:
             raise WrongPartitions(name, count)
+
+
+def _admin(bootstrap_servers: str, security: KafkaSecurity) -> KafkaAdminClient:
+    try:
+        return KafkaAdminClient(
+            bootstrap_servers=bootstrap_servers, bootstrap_timeout_ms=CONNECT_TIMEOUT_MS, **security.client_options()
+        )
+    except KafkaError as error:
+        raise explained(error, bootstrap_servers, security) from error
 
 
 def _partitions(admin: KafkaAdminClient) -> dict[str, int]:
@@ -117,10 +136,14 @@ def _create_one(admin: KafkaAdminClient, spec: TopicSpec, replication_factor: in
 
 
 def main() -> None:
-    """Create the topics and say which."""
+    """Create the topics and say which. 1: the message says what is wrong; 77: Kafka does not let us in."""
     logs.configure("topics", settings.read(settings.LogSettings).log_format)
+    kafka = settings.read(settings.KafkaSettings)
     try:
-        created = create(settings.read(settings.KafkaSettings).kafka_bootstrap_servers)
+        created = create(kafka.kafka_bootstrap_servers, security=kafka_access.from_settings(kafka))
+    except AccessRefused as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(EXIT_REFUSED) from None
     except (TopicMissing, WrongPartitions, KafkaError) as error:
         raise SystemExit(str(error)) from None
     logs.get_logger(__name__).info("topics ready", created=created)

@@ -52,7 +52,18 @@ CUSTOMER_SUCCESS = """\
 Redis holds the risk card of every customer: one hash `customer:<customer_id>`, made anew after every event, at least
 once a day, and when another model goes live.
 
+With docker compose, customer success is user `success`, who may read cards and ranking and nothing else; its password
+is `REDIS_SUCCESS_PASSWORD` in `.env` (written by `make env`). The stack of `make up` asks nobody for a password: leave
+out `--user`. [Access](access.md) tells of encrypted connections and of the other users.
+
+```
+export REDISCLI_AUTH=...                               # the password; redis-cli reads it from here
+export REDIS_URL=redis://success:...@127.0.0.1:6379/0  # the same for the commands and for Python
+```
+
 ## With redis-cli
+
+Put `-h HOST -p PORT --user success` behind `redis-cli`, as far as it is not Redis on this machine without a password.
 
 ```
 redis-cli HGETALL customer:42                          # everything; `state` is of the machines, not for reading
@@ -72,18 +83,19 @@ python -m scorer top 20 --segment "Can't Lose"         # the highest risks, of o
 python -m scorer watch                                 # the same, live, until Ctrl-C
 ```
 
-`REDIS_URL` says where Redis is.
+`REDIS_URL` says where Redis is, and as whom you come. A command that Redis does not let in ends with 77 and says why.
 
 ## With Python
 
 Three calls. Each takes one round trip, and raises `StoreUnavailable` when Redis does not answer.
 
 ```python
+import os
 from datetime import UTC, datetime
 
 from churn.feature_store import RedisFeatureStore
 
-store = RedisFeatureStore("redis://127.0.0.1:6379/0")
+store = RedisFeatureStore(os.environ["REDIS_URL"])
 now = datetime.now(UTC)
 
 customer = store.read_customer("42")  # None for somebody of whom nothing is known

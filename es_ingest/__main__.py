@@ -16,8 +16,10 @@ from elasticsearch import Elasticsearch
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
-from churn import forgotten_topic, logs, pages, settings, topics
+from churn import forgotten_topic, kafka_access, logs, pages, settings, topics
 from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
+from churn.kafka_access import KafkaSecurity
+from churn.refusal import EXIT_REFUSED, AccessRefused
 from es_ingest import indexer, retention, service, templates
 from es_ingest.health import Health
 from es_ingest.refusals import RefusalSender
@@ -40,10 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     # The indexer says the same, with the number of documents that wait.
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)
     elastic = settings.read(settings.ElasticsearchSettings)
-    password = elastic.elasticsearch_password
-    client = indexer.connect(
-        elastic.elasticsearch_url, elastic.elasticsearch_username, password.get_secret_value() if password else None
-    )
+    client = indexer.connect(elastic)
     try:
         if options.command == "retention":
             return _retain(
@@ -52,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "templates":
             return _put_templates(client, options.replicas, options.timeout)
         return _serve(client, options.replicas)
+    except (AccessRefused, templates.IndexRefused) as error:
+        log.error("not let in", reason=str(error))
+        return EXIT_REFUSED
     except (
         templates.MappingConflict,
         topics.WrongPartitions,
@@ -146,8 +148,9 @@ def _put_templates(client: Elasticsearch, replicas: int, timeout_s: float) -> in
 def _serve(client: Elasticsearch, replicas: int) -> int:
     _on_signal(lambda *_: sys.exit(0))  # nothing is under way yet
     shop = settings.read(settings.ShopSettings)
-    bootstrap_servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
-    _wait_for_neighbours(client, replicas, bootstrap_servers)
+    kafka = settings.read(settings.KafkaSettings)
+    bootstrap_servers, security = kafka.kafka_bootstrap_servers, kafka_access.from_settings(kafka)
+    _wait_for_neighbours(client, replicas, bootstrap_servers, security)
     stop = threading.Event()
     _on_signal(lambda *_: stop.set())
     consumer = KafkaConsumer(
@@ -159,8 +162,14 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         session_timeout_ms=SESSION_TIMEOUT_MS,
         metadata_max_age_ms=METADATA_MAX_AGE_MS,
         reconnect_backoff_max_ms=RECONNECT_MAX_MS,
+        **security.client_options(),
     )
-    producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", reconnect_backoff_max_ms=RECONNECT_MAX_MS)
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap_servers,
+        acks="all",
+        reconnect_backoff_max_ms=RECONNECT_MAX_MS,
+        **security.client_options(),
+    )
     serving = service.Service(
         consumer,
         indexer.Indexer(client),
@@ -169,7 +178,7 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         currency=shop.shop_currency,
         clock=_now,
         summary_interval_s=SUMMARY_INTERVAL_S,
-        forgotten=forgotten_topic.follow(bootstrap_servers, settings.read(settings.ForgetSettings).key),
+        forgotten=forgotten_topic.follow(bootstrap_servers, settings.read(settings.ForgetSettings).key, security),
     )
     own = settings.read(settings.IngestSettings)
     with pages.shown(own.ingest_web_bind, own.ingest_web_port, serving.metrics.registry, serving.progress) as port:
@@ -189,12 +198,12 @@ def _on_signal(handler: Callable[..., object]) -> None:
         signal.signal(number, handler)
 
 
-def _wait_for_neighbours(client: Elasticsearch, replicas: int, bootstrap_servers: str) -> None:
+def _wait_for_neighbours(client: Elasticsearch, replicas: int, bootstrap_servers: str, security: KafkaSecurity) -> None:
     """Put the templates and look for the topics until both are there."""
     while True:
         try:
             templates.put(client, replicas)
-            topics.check(bootstrap_servers)
+            topics.check(bootstrap_servers, security)
         except (templates.IndexUnavailable, topics.TopicMissing, KafkaError) as error:
             log.warning("waiting", reason=f"{type(error).__name__}: {error}")
             time.sleep(WAIT_S)

@@ -9,6 +9,7 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
 from churn.logs import get_logger
+from churn.settings import ElasticsearchSettings
 from es_ingest.documents import Document
 
 REQUEST_TIMEOUT_S: Final = 30.0
@@ -39,11 +40,10 @@ class Outcome(NamedTuple):
     refused: list[Refusal]
 
 
-def connect(url: str, username: str | None, password: str | None) -> Elasticsearch:
+def connect(settings: ElasticsearchSettings) -> Elasticsearch:
     """A client that asks once: waiting and asking again is the indexer's, where it is counted and logged."""
     return Elasticsearch(
-        url,
-        basic_auth=(username, password or "") if username else None,
+        **settings.connection(),
         request_timeout=REQUEST_TIMEOUT_S,
         max_retries=0,
         retry_on_timeout=False,
@@ -125,6 +125,7 @@ def _reason(error: dict[str, Any]) -> str:
     return text[:1000]
 
 
-def _short(error: Exception) -> str:
-    causes = error.errors if isinstance(error, TransportError) else ()
-    return f"{type(error).__name__}: {causes[-1] if causes else error}"[:500]
+def _short(error: ApiError | TransportError) -> str:
+    # A `TransportError` without an attempt before it tells no reason as text.
+    said = error.message if isinstance(error, TransportError) else error
+    return f"{type(error).__name__}: {said}"[:500]

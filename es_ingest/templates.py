@@ -9,14 +9,15 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
-from elastic_transport import TransportError
-from elasticsearch import ApiError, BadRequestError, Elasticsearch
+from elastic_transport import TlsError, TransportError
+from elasticsearch import ApiError, AuthenticationException, AuthorizationException, BadRequestError, Elasticsearch
 from pydantic import AwareDatetime
 
 from churn import analysis_tables
 from churn.dead_letters import DeadLetter
 from churn.events import EventSchema
 from churn.features import FEATURES
+from churn.refusal import AccessRefused
 
 Properties = dict[str, dict[str, Any]]
 
@@ -81,6 +82,10 @@ class Template(NamedTuple):
 
 class MappingConflict(RuntimeError):
     """An index that is there already has a field of another type than its template says."""
+
+
+class IndexRefused(AccessRefused):
+    """Elasticsearch does not let us in or do this, or is not the one it says it is."""
 
 
 class IndexUnavailable(ConnectionError):
@@ -182,7 +187,8 @@ def body(template: Template, replicas: int) -> dict[str, Any]:
 def put(client: Elasticsearch, replicas: int) -> list[str]:
     """Put all templates, and add their new fields to indices that are there already; returns the templates' names.
 
-    Raises `MappingConflict` when an index has a field of another type, `IndexUnavailable` when nothing can be said.
+    Raises `MappingConflict` when an index has a field of another type, `IndexRefused` when we may not, and
+    `IndexUnavailable` when nothing can be said.
     """
     for template in ALL:
         try:
@@ -199,6 +205,27 @@ def put(client: Elasticsearch, replicas: int) -> list[str]:
                 f"{template.pattern}: {reason}; copy its documents into an index with the new mapping, or remove it "
                 "and let es_ingest read the topic again"
             ) from error
+        except (AuthenticationException, AuthorizationException, TlsError) as error:
+            raise IndexRefused(_refusal(client, error)) from error
         except (ApiError, TransportError) as error:
-            raise IndexUnavailable(f"Elasticsearch: {error}") from error
+            raise IndexUnavailable(f"Elasticsearch at {_url(client)} (ELASTICSEARCH_URL): {_said(error)}") from error
     return [template.name for template in ALL]
+
+
+def _refusal(client: Elasticsearch, error: ApiError | TransportError) -> str:
+    if isinstance(error, TlsError):
+        check = "the server's certificate, and ELASTICSEARCH_CA_FILE, which names who signed it"
+    elif isinstance(error, AuthenticationException):
+        check = "ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD"
+    else:
+        check = "the roles of ELASTICSEARCH_USERNAME"
+    return f"Elasticsearch at {_url(client)} (ELASTICSEARCH_URL): {_said(error)}; check {check}"
+
+
+def _said(error: ApiError | TransportError) -> str:
+    """With its reason: a `TransportError` without an attempt before it tells none as text."""
+    return str(error.message) if isinstance(error, TransportError) else str(error)
+
+
+def _url(client: Elasticsearch) -> str:
+    return ", ".join(node.base_url for node in client.transport.node_pool.all())

@@ -14,8 +14,9 @@ from types import FrameType
 
 from rich.console import Console
 
-from churn import logs, pages, settings
+from churn import kafka_access, logs, pages, settings
 from churn.history import HistoryExists
+from churn.refusal import EXIT_REFUSED, AccessRefused
 from producer import arguments, history_files, simulate
 from producer.errors import ProducerError
 from producer.metrics import Metrics
@@ -58,6 +59,9 @@ def main() -> int:
 
             return quality.run(options, _currency(), _now(), partial(_progress, "reading", "rows"))
         return {"simulate": _simulate, "replay": _replay}[options.command](options, stop)
+    except AccessRefused as error:
+        print(f"producer: {error}", file=sys.stderr)
+        return EXIT_REFUSED
     except (ProducerError, HistoryExists, OSError) as error:
         print(f"producer: {error}", file=sys.stderr)
         return 1
@@ -164,12 +168,18 @@ def _currency() -> str:
     return settings.read(settings.ShopSettings).shop_currency
 
 
+def _kafka_sink(topic: str, linger_ms: int) -> KafkaSink:
+    kafka = settings.read(settings.KafkaSettings)
+    security = kafka_access.from_settings(kafka)
+    return KafkaSink(kafka.kafka_bootstrap_servers, topic, linger_ms=linger_ms, security=security)
+
+
 @contextmanager
 def _topic(name: str | None, linger_ms: int) -> Iterator[list[KafkaSink]]:
     if name is None:
         yield []
         return
-    sink = KafkaSink(settings.read(settings.KafkaSettings).kafka_bootstrap_servers, name, linger_ms=linger_ms)
+    sink = _kafka_sink(name, linger_ms)
     try:
         yield [sink]
     finally:
@@ -181,9 +191,8 @@ def _sinks(options: argparse.Namespace) -> Iterator[list[Sink]]:
     with ExitStack() as opened:
         sinks: list[Sink] = []
         if options.topic is not None:
-            servers = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
             linger_ms = LIVE_LINGER_MS if options.rate else LINGER_MS
-            sinks.append(KafkaSink(servers, options.topic, linger_ms=linger_ms))
+            sinks.append(_kafka_sink(options.topic, linger_ms))
             opened.callback(sinks[-1].close)
         if options.output is not None:
             sinks.append(HistorySink(options.output))

@@ -14,7 +14,7 @@ from churn.purchase_process import Floats
 from churn.truth import Lived, Truth
 from producer import season
 from producer.customers import Customers
-from producer.season import DAY_MS, Campaign, Peak
+from producer.season import Dated
 from producer.simulator import History, Shop, moment
 from producer.tables import moments
 
@@ -121,7 +121,7 @@ def _population(lived: History, shop: Shop) -> dict[str, Any]:
         "hours": season.HOURS,
         "yearly": {"swing": season.YEARLY_SWING, "peak_day": season.YEARLY_PEAK_DAY},
         "peaks": [peak._asdict() for peak in season.PEAKS],
-        "campaigns": [_window(campaign, year) for campaign, year in _campaigns(start_ms, until_ms)],
+        "campaigns": [_campaign(each) for each in season.campaigns_between(start_ms, until_ms)],
         "holdout_share": season.HOLDOUT_SHARE,
         "experiment": {
             "name": season.TREATMENT,
@@ -133,22 +133,9 @@ def _population(lived: History, shop: Shop) -> dict[str, Any]:
     }
 
 
-def _campaigns(start_ms: int, until_ms: int) -> list[tuple[Campaign | Peak, int]]:
-    years = range(moment(start_ms).year, moment(until_ms).year + 1)
-    each = [(campaign, year) for year in years for campaign in season.CAMPAIGNS]
-    spans = [_ends_ms(campaign, year) for campaign, year in each]
-    return [one for one, (first, end) in zip(each, spans, strict=True) if first < until_ms and end > start_ms]
-
-
-def _ends_ms(window: Campaign | Peak, year: int) -> tuple[int, int]:
-    month = np.datetime64(f"{year}-{window.month:02d}-01", "D").astype(np.int64)
-    return int(month + window.first_day - 1) * DAY_MS, int(month + window.last_day) * DAY_MS
-
-
-def _window(window: Campaign | Peak, year: int) -> dict[str, Any]:
-    first, end = _ends_ms(window, year)
-    lift = window.lift if isinstance(window, Campaign) else window.factor - 1
-    return {"name": f"{window.name}-{year}", "from": _text(moment(first)), "until": _text(moment(end)), "lift": lift}
+def _campaign(dated: Dated) -> dict[str, Any]:
+    span = {"from": _text(moment(dated.from_ms)), "until": _text(moment(dated.until_ms))}
+    return {"name": dated.name, **span, "lift": dated.campaign.lift}
 
 
 def _conversions(who: Customers, lived: History, shop: Shop, from_ms: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from producer.simulator import History, Shop
 
 FILE_FORMATS: Final = ("parquet", "csv")
 # Readers of Parquet leave out what begins with an underscore, so that these are no events to them.
-SESSIONS, ORDERS, CUSTOMERS = "_sessions", "_orders", "_customers"
+SESSIONS, ORDERS, CUSTOMERS, ACTIONS = "_sessions", "_orders", "_customers", "_actions"
 
 
 def require_empty(directory: Path) -> None:
@@ -35,8 +35,9 @@ def write(
     hidden.write(directory / truth.FOLDER, lived, shop)
     for folder, table, time in ((SESSIONS, lived.sessions, "started_at"), (ORDERS, lived.orders, "ordered_at")):
         _write_by_date(directory / folder, table, time, file_format, lambda _: None)
-    (directory / CUSTOMERS).mkdir()
-    _write(tables.customers(lived.who), directory / CUSTOMERS / f"customers.{file_format}")
+    for folder, table in ((CUSTOMERS, tables.customers(lived.who)), (ACTIONS, tables.actions(*shop.plan.span_ms))):
+        (directory / folder).mkdir()
+        _write(table, directory / folder / f"{folder[1:]}.{file_format}")
     _write_by_date(directory, lived.events, "occurred_at", file_format, on_done)
 
 

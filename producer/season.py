@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
 
+from churn.assignment import is_chosen
 from churn.purchase_process import Floats
 
 Whole = NDArray[np.int64]
@@ -61,19 +61,15 @@ CAMPAIGNS: Final = (
 HOLDOUT_SHARE: Final = 0.1
 TREATMENT: Final = "reminder"
 UPLIFT: Final = 0.2
+TREATED_SHARE: Final = 0.5
 TREATED_FROM: Final = 0.6  # of the simulated time; it ends with it
 ARMS: Final = 4  # holdout (2) + treated (1)
 
 
-def assign(name: str, customer_id: str) -> int:
-    """A number from 0 to 9,999, always the same for a customer and an assignment of this name."""
-    return xxh3_64_intdigest(f"{name}:{customer_id}".encode()) % 10_000
-
-
 def arm_of(customer_id: str, shop: str) -> int:
     """Who gets no campaign (arms 2, 3), and who gets the treatment (1, 3)."""
-    is_held_out = assign(f"{shop}:holdout", customer_id) < HOLDOUT_SHARE * 10_000
-    is_treated = assign(f"{shop}:{TREATMENT}", customer_id) < 5_000
+    is_held_out = is_chosen(f"{shop}:holdout", customer_id, HOLDOUT_SHARE)
+    is_treated = is_chosen(f"{shop}:{TREATMENT}", customer_id, TREATED_SHARE)
     return 2 * is_held_out + is_treated
 
 
@@ -137,6 +133,28 @@ def within(times_ms: Whole, window: Peak | Campaign) -> NDArray[np.bool_]:
     month = months.astype(np.int64) % 12 + 1
     chosen: NDArray[np.bool_] = (month == window.month) & (window.first_day <= day) & (day <= window.last_day)
     return chosen
+
+
+class Dated(NamedTuple):
+    """A campaign of some year, from and until when."""
+
+    campaign: Campaign
+    name: str
+    from_ms: int
+    until_ms: int
+
+
+def campaigns_between(start_ms: int, until_ms: int) -> list[Dated]:
+    """The campaigns that run at some time between these moments, by year."""
+    first, last = (int(str(np.datetime64(at_ms, "ms"))[:4]) for at_ms in (start_ms, until_ms))
+    each = [_dated(campaign, year) for year in range(first, last + 1) for campaign in CAMPAIGNS]
+    return [dated for dated in each if dated.from_ms < until_ms and dated.until_ms > start_ms]
+
+
+def _dated(campaign: Campaign, year: int) -> Dated:
+    month = int(np.datetime64(f"{year}-{campaign.month:02d}-01", "D").astype(np.int64))
+    ends = (month + campaign.first_day - 1) * DAY_MS, (month + campaign.last_day) * DAY_MS
+    return Dated(campaign, f"{campaign.name}-{year}", *ends)
 
 
 def treated_from(start_ms: int, until_ms: int) -> int:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from churn import topics
+from churn.kafka_access import OPEN, KafkaSecurity
 from producer.errors import KafkaUnreachable
 
 HEADER: Final = "source"
@@ -90,7 +91,9 @@ class _Look:
         self.found = read_mark(message, fingerprint) or self.found
 
 
-def look_up(bootstrap_servers: str, fingerprint: str, partitions: list[Partition]) -> Sent | None:
+def look_up(
+    bootstrap_servers: str, fingerprint: str, partitions: list[Partition], security: KafkaSecurity = OPEN
+) -> Sent | None:
     """How far the newest run of this source came; None where the partitions hold nothing of it.
 
     The ends of all partitions are read first. A source that was never sent is known only after reading them through.
@@ -109,6 +112,7 @@ def look_up(bootstrap_servers: str, fingerprint: str, partitions: list[Partition
             "fetch.max.bytes": topics.MAX_MESSAGE_BYTES,
             "max.partition.fetch.bytes": 256 * 1024,
             "log_level": 2,
+            **security.librdkafka_options(),
         }
     )
     try:

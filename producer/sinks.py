@@ -4,20 +4,23 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from kafka.partitioner.default import murmur2
 
-from churn import dead_letters, events, topics
+from churn import dead_letters, events, kafka_access, topics
 from churn.dead_letters import DeadLetter
 from churn.events import Event
 from churn.history import HistoryWriter
+from churn.kafka_access import OPEN, KafkaSecurity
+from churn.refusal import AccessRefused
 from producer.errors import KafkaUnreachable, PublishFailed, TopicMissing
 from producer.pacing import Clock
 from producer.sent import HEADER, Partition, Place, Run, Sent, look_up
 
 CONNECT_TIMEOUT_S: Final = 10.0
+LOOK_TIMEOUT_S: Final = 0.5
 BATCH_BYTES: Final = 128 * 1024
 # Full batches for those who send as fast as they can, short waiting for those who send as it happens.
 LINGER_MS: Final = 50
@@ -88,9 +91,11 @@ class KafkaSink:
         delivery_timeout_s: float = 120.0,
         clock: Clock = monotonic,
         linger_ms: int = LINGER_MS,
+        security: KafkaSecurity = OPEN,
     ) -> None:
-        """Raises `KafkaUnreachable` and `TopicMissing`."""
+        """Raises `KafkaUnreachable`, `TopicMissing` and `AccessRefused`."""
         self._servers = bootstrap_servers
+        self._security = security
         self._topic = topic
         self._timeout_s = delivery_timeout_s
         self._clock = clock
@@ -114,6 +119,7 @@ class KafkaSink:
                 "delivery.report.only.error": True,
                 "error_cb": self._note_error,
                 "log_level": 2,  # what goes wrong is told by our own errors
+                **security.librdkafka_options(),
             },
             on_delivery=self._note_failure,
         )
@@ -127,7 +133,7 @@ class KafkaSink:
     def look_up(self, fingerprint: str) -> Sent | None:
         """How far an earlier run of this source came on these topics; raises `KafkaUnreachable`."""
         partitions = [(name, number) for name, count in self._partitions.items() for number in range(count)]
-        return look_up(self._servers, fingerprint, partitions)
+        return look_up(self._servers, fingerprint, partitions, self._security)
 
     def go_on(self, run: Run, last: dict[Partition, Place]) -> None:
         """From now on mark messages as of this run, of which `last` is here already."""
@@ -185,7 +191,8 @@ class KafkaSink:
         self._failure = self._failure or error
 
     def _note_error(self, error: KafkaError) -> None:
-        self._last_error = error
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # comes after what says why
+            self._last_error = error
         if error.fatal():
             self._failure = self._failure or error
 
@@ -208,13 +215,22 @@ class KafkaSink:
     def close(self) -> None:
         self._producer.purge()  # after a fault nobody waits for what is still under way
 
+    def _topics(self) -> Any:
+        deadline = self._clock() + CONNECT_TIMEOUT_S
+        while True:
+            try:
+                return self._producer.list_topics(timeout=LOOK_TIMEOUT_S).topics
+            except KafkaException as error:
+                self._producer.poll(0)  # lets the client tell what it met
+                why = kafka_access.of_reason(self._last_error or error.args[0], self._servers, self._security)
+                if isinstance(why, AccessRefused):
+                    raise why from error
+                if self._clock() > deadline:
+                    raise KafkaUnreachable(str(why)) from error
+
     def _partitions_of(self, names: tuple[str, ...]) -> dict[str, int]:
         """The number of partitions of these topics."""
-        try:
-            found = self._producer.list_topics(timeout=CONNECT_TIMEOUT_S).topics
-        except KafkaException as error:
-            said = f"Kafka at {self._servers} (KAFKA_BOOTSTRAP_SERVERS): {error.args[0].str()}"
-            raise KafkaUnreachable(said) from error
+        found = self._topics()
         for name in names:
             if name not in found:
                 raise TopicMissing(f"topic {name} is missing at {self._servers}: run `python -m churn.topics`")

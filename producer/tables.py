@@ -195,3 +195,20 @@ def customers(who: Customers) -> Any:
             "is_held_out": who.arm >= 2,
         }
     )
+
+
+def actions(start_ms: int, until_ms: int) -> Any:
+    """What the shop planned: its campaigns, which the holdout does not get, and the experiment."""
+    campaigns = [each for each in season.campaigns_between(start_ms, until_ms) if each.from_ms >= start_ms]
+    begun = [*(each.from_ms for each in campaigns), season.treated_from(start_ms, until_ms)]
+    ended = [*(min(each.until_ms, until_ms) for each in campaigns), until_ms]
+    share = [*([1 - season.HOLDOUT_SHARE] * len(campaigns)), season.TREATED_SHARE]
+    return pa.table(
+        {
+            "name": pa.array([*(each.name for each in campaigns), season.TREATMENT], pa.string()),
+            "kind": pa.array([*(["campaign"] * len(campaigns)), "experiment"], pa.string()),
+            "begins_at": moments(np.array(begun)),
+            "ends_at": moments(np.array(ended)),
+            "treated_share": share,
+        }
+    )

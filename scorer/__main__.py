@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.live import Live
 from threadpoolctl import threadpool_limits
 
-from churn import feature_store, forgotten_topic, logs, pages, settings
+from churn import feature_store, forgotten_topic, kafka_access, logs, pages, settings
 from churn.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
-from churn.feature_store import FeatureStore, StoreUnavailable
+from churn.feature_store import FeatureStore, StoreRefused, StoreUnavailable
 from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
+from churn.refusal import EXIT_REFUSED, AccessRefused
 from churn.state import InvalidState
 from scorer import show
 from scorer.kafka_topics import ANSWER_TIMEOUT_S, Notices, RiskTopic
@@ -30,7 +31,7 @@ WATCH_EVERY_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: done or stopped; 1: the message says what is wrong; 78: a wrong setting, key or table of actions."""
+    """0: done or stopped; 1: it says what is wrong; 77: not let in; 78: a wrong setting, key or table of actions."""
     chosen = _parser().parse_args(arguments)
     try:
         if chosen.command == "serve":
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command == "watch":
             return _watch(store, chosen.count, chosen.segment)
         return _top(store, chosen.count, chosen.segment)
+    except (AccessRefused, StoreRefused) as error:
+        print(error, file=sys.stderr)
+        return EXIT_REFUSED
     except (StoreUnavailable, InvalidState, show.UnknownCustomer, pages.PageUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
@@ -73,7 +77,8 @@ def _positive(text: str) -> int:
 
 def _serve(actions_file: Path) -> int:
     logs.configure("scorer", settings.read(settings.LogSettings).log_format)
-    kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
+    kafka_settings = settings.read(settings.KafkaSettings)
+    kafka, security = kafka_settings.kafka_bootstrap_servers, kafka_access.from_settings(kafka_settings)
     store = feature_store.from_settings(settings.read(settings.RedisSettings), timeout_s=ANSWER_TIMEOUT_S)
     model_dir = settings.read(settings.PathSettings).model_dir
     own = settings.read(settings.ScorerSettings)
@@ -86,11 +91,11 @@ def _serve(actions_file: Path) -> int:
         with (
             # Batches are too small for threads of a matrix product to be worth their waking.
             threadpool_limits(limits=1),
-            closing(patiently(lambda: Notices(kafka), stop)) as notices,
-            closing(patiently(lambda: RiskTopic(kafka), stop)) as risk_topic,
+            closing(patiently(lambda: Notices(kafka, security=security), stop)) as notices,
+            closing(patiently(lambda: RiskTopic(kafka, security), stop)) as risk_topic,
         ):
             key = settings.read(settings.ForgetSettings).key
-            forgotten = patiently(lambda: forgotten_topic.follow(kafka, key), stop)
+            forgotten = patiently(lambda: forgotten_topic.follow(kafka, key, security), stop)
             live_model = LiveModel(model_dir)
             scoring = Scoring(store, risk_topic, live_model, actions, _now)
             service = Service(store, notices, scoring, live_model, _now, own.scorer_rescore_per_s, forgotten)

@@ -7,6 +7,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 
 from churn import logs, topics
+from churn.kafka_access import OPEN, KafkaSecurity, explained
 from churn.membership import Membership
 from churn.risk_card import RiskCard, encode
 
@@ -18,18 +19,32 @@ _FIRST: Final = TopicPartition(topics.FEATURES, 0)
 log = logs.get_logger(__name__)
 
 
+def _connected(kind: Any, bootstrap_servers: str, security: KafkaSecurity, **options: Any) -> Any:
+    try:
+        return kind(
+            bootstrap_servers=bootstrap_servers.split(","),
+            bootstrap_timeout_ms=int(ANSWER_TIMEOUT_S * 1000),
+            **security.client_options(),
+            **options,
+        )
+    except KafkaError as error:
+        raise explained(error, bootstrap_servers, security) from error
+
+
 class Notices:
     """Topic `features`: which customers changed. A notice is done when it is committed, and comes again otherwise."""
 
-    def __init__(self, bootstrap_servers: str, group: str = GROUP) -> None:
+    def __init__(self, bootstrap_servers: str, group: str = GROUP, security: KafkaSecurity = OPEN) -> None:
+        """Raises `KafkaUnreachable`, and `AccessRefused` where waiting does not help."""
         self.unreadable = 0
-        self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=bootstrap_servers.split(","),
+        self._consumer: Any = _connected(
+            KafkaConsumer,
+            bootstrap_servers,
+            security,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
-            bootstrap_timeout_ms=int(ANSWER_TIMEOUT_S * 1000),
             session_timeout_ms=10_000,
             metadata_max_age_ms=5_000,
         )
@@ -77,16 +92,18 @@ class Notices:
 class RiskTopic:
     """Topic `risk`: the latest card of every customer."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._producer: Any = KafkaProducer(
-            bootstrap_servers=bootstrap_servers.split(","),
+    def __init__(self, bootstrap_servers: str, security: KafkaSecurity = OPEN) -> None:
+        """Raises `KafkaUnreachable`, and `AccessRefused` where waiting does not help."""
+        self._producer: Any = _connected(
+            KafkaProducer,
+            bootstrap_servers,
+            security,
             acks="all",
             # Cards keep their order because one request is on its way at a time; a card sent twice does no harm, and
             # a producer that is not idempotent has no state that an outage could spoil.
             enable_idempotence=False,
             max_in_flight_requests_per_connection=1,
             allow_auto_create_topics=False,
-            bootstrap_timeout_ms=int(ANSWER_TIMEOUT_S * 1000),
             max_block_ms=int(ANSWER_TIMEOUT_S * 1000),
             linger_ms=5,
             batch_size=256 * 1024,

@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 
 from churn import logs
 from churn.events import epoch_ms
-from churn.feature_store import FeatureStore, StoreUnavailable
+from churn.feature_store import FeatureStore, StoreRefused, StoreUnavailable
 from churn.forgotten import NOBODY, Forgotten
 from churn.pages import Progress
 from scorer.kafka_topics import Notices
@@ -39,11 +39,16 @@ class Stopped(Exception):
 
 
 def patiently(work: Callable[[], T], stop: Flag) -> T:
-    """Do the work, again and again while Redis or Kafka is away, with longer pauses. Raises `Stopped`."""
+    """Do the work, again and again while Redis or Kafka is away, with longer pauses.
+
+    Raises `Stopped`, and `StoreRefused` or `AccessRefused` where waiting does not help.
+    """
     pause_s = FIRST_PAUSE_S
     while True:
         try:
             return work()
+        except StoreRefused:
+            raise
         except (StoreUnavailable, KafkaError) as error:
             log.warning("waiting for a neighbour", reason=f"{type(error).__name__}: {error}", pause_s=pause_s)
         if stop.wait(pause_s):

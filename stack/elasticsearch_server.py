@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import shutil
+import ssl
 from pathlib import Path
 
 from stack import downloads, ports, programs
@@ -34,7 +35,7 @@ rootLogger.appenderRef.console.ref = console
 
 
 class ElasticsearchServer(Service):
-    """One Elasticsearch node without security, reachable from this machine only."""
+    """One Elasticsearch node, reachable from this machine only; without security unless `settings` turn it on."""
 
     name = "elasticsearch"
     default_port = 9200
@@ -42,7 +43,11 @@ class ElasticsearchServer(Service):
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}"
+        return f"{'https' if self._is_encrypted else 'http'}://{self.address}"
+
+    @property
+    def _is_encrypted(self) -> bool:
+        return self.settings.get("xpack.security.http.ssl.enabled") == "true"
 
     @property
     def _configuration(self) -> Path:
@@ -88,14 +93,22 @@ class ElasticsearchServer(Service):
         }
 
     def is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
+        connection = self._connection()
         try:
             connection.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s")
-            return connection.getresponse().status == http.client.OK
+            # 401: users are set by `settings` and files of the caller, and get in.
+            return connection.getresponse().status in (http.client.OK, http.client.UNAUTHORIZED)
         except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self._is_encrypted:
+            return http.client.HTTPConnection(HOST, self.port, timeout=5)
+        unverified = ssl.create_default_context()
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE  # nothing is told to it
+        return http.client.HTTPSConnection(HOST, self.port, timeout=5, context=unverified)
 
 
 def _as_nobody() -> list[str]:

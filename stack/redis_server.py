@@ -47,5 +47,7 @@ class RedisServer(Service):
         try:
             with redis.Redis(host=HOST, port=self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
+        except redis.AuthenticationError:  # its users are set by `settings`, and get in
+            return True
         except redis.RedisError:  # not listening yet, or still reading its file
             return False

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 import faust
 from aiokafka import AIOKafkaProducer
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from churn import topics
 from churn.feature_store import RedisFeatureStore
 from churn.forgotten import NOBODY, Forgotten
+from churn.kafka_access import MECHANISM, OPEN, KafkaSecurity
 from churn.logs import get_logger
 from churn.settings import StreamProcessorSettings
 from churn.topics import WrongPartitions
@@ -42,12 +44,14 @@ def create_app(
     store: RedisFeatureStore,
     redis_run_id: str,
     forgotten: Forgotten = NOBODY,
+    security: KafkaSecurity = OPEN,
 ) -> faust.App:
     """The worker's app; nothing connects before it is started. Any other Redis than `redis_run_id` ends it."""
     batch_driver.register()
     app = faust.App(
         settings.stream_group,
         broker=[f"{batch_driver.SCHEME}://{server}" for server in bootstrap_servers.split(",")],
+        broker_credentials=_credentials(security),
         store="memory://",
         datadir=Path(tempfile.gettempdir()) / "ebb-faust",  # nothing is kept there, but Faust makes the directory
         key_serializer="raw",
@@ -76,7 +80,7 @@ def create_app(
         max_customers=settings.stream_max_customers,
         forgotten=forgotten,
     )
-    _add_agent(app, fold, store, redis_run_id, bootstrap_servers, settings)
+    _add_agent(app, fold, store, redis_run_id, lambda: _create_producer(bootstrap_servers, security), settings)
     return app
 
 
@@ -85,7 +89,7 @@ def _add_agent(
     fold: Fold,
     store: RedisFeatureStore,
     redis_run_id: str,
-    bootstrap_servers: str,
+    create_producer: Callable[[], AIOKafkaProducer],
     settings: StreamProcessorSettings,
 ) -> None:
     running: list[Processor] = []
@@ -102,7 +106,7 @@ def _add_agent(
         return Processor(
             fold,
             store,
-            _create_producer(bootstrap_servers),
+            create_producer(),
             metrics,
             DeadLetterLimit(settings.stream_max_dead_share),
             is_current=is_current,
@@ -133,7 +137,17 @@ def _add_agent(
     _add_pages(app, running, fold, metrics)
 
 
-def _create_producer(bootstrap_servers: str) -> AIOKafkaProducer:
+def _credentials(security: KafkaSecurity) -> Credentials | None:
+    """What Faust is told of our name and of encryption."""
+    context = security.ssl_context()
+    if security.username:
+        return SASLCredentials(
+            username=security.username, password=security.known_password, ssl_context=context, mechanism=MECHANISM
+        )
+    return SSLCredentials(context) if context else None
+
+
+def _create_producer(bootstrap_servers: str, security: KafkaSecurity) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers.split(","),
         acks="all",
@@ -141,6 +155,7 @@ def _create_producer(bootstrap_servers: str) -> AIOKafkaProducer:
         linger_ms=0,
         max_batch_size=BATCH_BYTES,
         max_request_size=topics.MAX_MESSAGE_BYTES,
+        **security.client_options(),
     )
 
 

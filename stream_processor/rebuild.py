@@ -13,6 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from churn import state, topics
 from churn.feature_store import Kept, RedisFeatureStore
 from churn.forgotten import NOBODY, Forgotten
+from churn.kafka_access import OPEN, KafkaSecurity
 from churn.letter_replay import replayed_letter
 from stream_processor.fold import Fold
 
@@ -51,7 +52,9 @@ class Rebuild:
         on_folded: Callable[[int, int], object],
         on_switched: Callable[[int], object],
         forgotten: Forgotten = NOBODY,
+        security: KafkaSecurity = OPEN,
     ) -> None:
+        self._security = security
         self._servers = bootstrap_servers.split(",")
         self._live = live
         self._shadow = shadow
@@ -75,9 +78,14 @@ class Rebuild:
         for customer_ids in _in_parts(self._live.shadow_ids()):
             self._live.discard_shadows(customer_ids)
         consumer: Any = KafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **self._security.client_options(),
         )
-        producer: Any = KafkaProducer(bootstrap_servers=self._servers, acks="all", linger_ms=20)
+        producer: Any = KafkaProducer(
+            bootstrap_servers=self._servers, acks="all", linger_ms=20, **self._security.client_options()
+        )
         try:
             consumer.assign(self._partitions)
             self._require_beginning(consumer)

@@ -12,13 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from churn import history, offline, settings
+from churn import evaluate, history, offline, settings
+from churn.analysis_index import NotIndexed
+from churn.analysis_tables import MODEL_DRIFT
+from churn.analysis_tables import Table as AnalysisTable
 from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong, Forgotten, read_file
 from churn.history import HistoryMissing
 from churn.model import HORIZON_DAYS, ModelError, live_version, lives, load, roll_back
 from churn.offline import SparkMissing
 from training import arguments as command_line
-from training import dataset, evaluate, index, keep, monitor, report, score, split, train
+from training import dataset, index, keep, monitor, report, score, split, train
 from training.choose import RECIPES_TRIED
 from training.dataset import HistoryHasHole, Samples
 from training.fit import TooFewOutcomes, fit
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{error}. No model was written.", file=sys.stderr)
         return INSUFFICIENT_DATA
     except (
-        *(HistoryMissing, SparkMissing, ModelError, score.UnusableFile, index.NotIndexed, OSError),
+        *(HistoryMissing, SparkMissing, ModelError, score.UnusableFile, NotIndexed, OSError),
         *(ForgetKeyMissing, ForgetKeyWrong),
     ) as error:
         print(error, file=sys.stderr)
@@ -79,7 +82,7 @@ def _train(chosen: argparse.Namespace, console: Console) -> int:
     else:
         console.print(f"{version} is kept in {place} but not live: {'; '.join(verdict.reasons)}", soft_wrap=True)
     if elastic is not None:
-        console.print(f"{index.write(trained, verdict, elastic)} documents in {index.INDEX}")
+        _index(index.rows(trained, verdict), elastic, console)
     return 0
 
 
@@ -157,6 +160,7 @@ def _score(chosen: argparse.Namespace, console: Console) -> int:
 
 
 def _drift(chosen: argparse.Namespace, console: Console) -> int:
+    elastic = settings.read(settings.ElasticsearchSettings) if chosen.index else None
     model = load(chosen.models)
     table = _read(chosen.history, console)
     with console.status("folding events"):
@@ -169,7 +173,15 @@ def _drift(chosen: argparse.Namespace, console: Console) -> int:
     console.print(shown)
     console.print(f"Outcomes: {found.outcome_words}.", soft_wrap=True)
     console.print(found.advice, soft_wrap=True)
+    if elastic is not None:
+        told = index.drift_rows(model.model_version, found.as_of, found.drifts, found.moved_before)
+        _index({MODEL_DRIFT: told}, elastic, console)
     return 0
+
+
+def _index(tables: dict[AnalysisTable, index.Rows], elastic: settings.ElasticsearchSettings, console: Console) -> None:
+    written = index.write(tables, elastic)
+    console.print(f"{written} rows in {', '.join(table.index for table in tables)}", soft_wrap=True)
 
 
 def _latest(directory: Path, console: Console) -> tuple[tuple[Samples, Samples | None], Samples]:

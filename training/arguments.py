@@ -37,6 +37,8 @@ def _parser(paths: PathSettings) -> argparse.ArgumentParser:
         made[name].add_argument("--history", type=Path, default=paths.history_dir, help="Parquet events (%(default)s)")
     for name in ("compare", "promote", "rollback", "score", "drift"):
         made[name].add_argument("--models", type=Path, default=paths.model_dir, help="kept models (%(default)s)")
+    for name in ("train", "drift"):
+        made[name].add_argument("--index", action="store_true", help="also write what was found to ELASTICSEARCH_URL")
     for name in ("train", "features"):
         made[name].add_argument("--engine", choices=("local", "spark"), default="local", help="what folds the history")
     _of_train(made["train"], paths)
@@ -57,7 +59,6 @@ def _of_train(train: Any, paths: PathSettings) -> None:
         "--min-customers", type=int, default=MIN_CUSTOMERS, help="least customers with an order (%(default)s)"
     )
     train.add_argument("--min-days", type=int, default=MIN_DAYS, help="least days of history (%(default)s)")
-    train.add_argument("--index", action="store_true", help="also write the metrics to ELASTICSEARCH_URL")
 
 
 def _moment(text: str) -> datetime:

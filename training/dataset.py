@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,16 +18,14 @@ from numpy.typing import NDArray
 
 from churn import history, offline
 from churn.events import Event, epoch_ms
-from churn.features import LOOK_BACK_DAYS, MODEL_FEATURES, FeatureRow, feature_row, replay, update
+from churn.features import LOOK_BACK_DAYS, MODEL_FEATURES, FeatureRow, feature_row, replay
 from churn.forgotten import NOBODY, Forgotten
 from churn.model import Floats, number
-from churn.state import EMPTY, State
+from churn.offline import Folded, Known
 from training.split import HORIZON
 
 # Shops close over holidays (12 days in the Online Retail data); a longer silence of everybody is missing data.
 LONGEST_SILENCE_DAYS: Final = 14
-
-_Known = tuple[datetime, datetime, str, Event]
 
 
 class Sample(NamedTuple):
@@ -162,8 +159,8 @@ def customer_rows(
     The population at t0: at least one net order in (t0 - 365 d, t0]. Churned: no net order in (t0, t0 + 90 d], judged
     by all events that happened by then, also those that arrived later.
     """
-    known = _by_arrival(events)
-    folded = _fold_up_to(known, sorted({as_of, *cut_offs, *(t0 + HORIZON for t0 in cut_offs)}))
+    known = offline.by_arrival(events)
+    folded = offline.fold_up_to(known, sorted({as_of, *cut_offs, *(t0 + HORIZON for t0 in cut_offs)}))
     samples = []
     for t0 in cut_offs:
         row = feature_row(folded[t0].state, t0)
@@ -173,32 +170,7 @@ def customer_rows(
     return samples, feature_row(folded[as_of].state, as_of)
 
 
-class _Folded(NamedTuple):
-    """The state after the first `folded` known events."""
-
-    state: State
-    folded: int
-
-
-def _by_arrival(events: Sequence[tuple[Event, datetime]]) -> list[_Known]:
-    """In the order in which the shop came to know: no event is known before it happened, nor before it arrived."""
-    known = [(max(event.occurred_at, came), event.occurred_at, event.event_id, event) for event, came in events]
-    return sorted(known, key=itemgetter(0, 1, 2))
-
-
-def _fold_up_to(known: Sequence[_Known], moments: Sequence[datetime]) -> dict[datetime, _Folded]:
-    """The state at each of the sorted moments, folding every event once."""
-    folded: dict[datetime, _Folded] = {}
-    state, count = EMPTY, 0
-    for moment in moments:
-        while count < len(known) and known[count][0] <= moment:
-            state = update(state, known[count][3])
-            count += 1
-        folded[moment] = _Folded(state, count)
-    return folded
-
-
-def _has_churned(at_end: _Folded, known: Sequence[_Known], t0: datetime) -> bool:
+def _has_churned(at_end: Folded, known: Sequence[Known], t0: datetime) -> bool:
     end = t0 + HORIZON
     late = (event for _, occurred_at, _, event in known[at_end.folded :] if occurred_at <= end)
     last_order_ms = feature_row(replay(late, at_end.state), end)["last_purchase_at"]

@@ -5,10 +5,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from churn import evaluate
 from churn.features import MODEL_FEATURES, FeatureRow
 from churn.model import TEXT_FEATURES, Floats, RiskModel, score_matrix
 from churn.segments import CutPoints, segment
-from training import evaluate
 from training.dataset import Samples
 
 MOST_ROWS: Final = 3000

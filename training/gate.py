@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from churn.evaluate import Labels, Replicates, bootstrap, interval, metrics
 from churn.model import Floats
-from training.evaluate import Labels, Replicates, bootstrap, interval, metrics
 
 CANDIDATE: Final = "candidate"
 RECENCY: Final = "recency alone"

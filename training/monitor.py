@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from churn import drift, evaluate
+from churn.drift import Drift, Outcome
 from churn.model import RiskModel, score_matrix
-from training import dataset, drift, evaluate
-from training.drift import Drift, Outcome
+from training import dataset
 from training.split import HORIZON
 from training.train import InsufficientData
 
@@ -27,10 +28,14 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Findings(NamedTuple):
-    """Everything of one run; `outcome` is None while no risk told since the model's test can be known to be right."""
+    """Everything of one run; `outcome` is None while no risk told since the model's test can be known to be right.
+
+    `moved_before` is what had moved at the run before this one.
+    """
 
     as_of: datetime
     drifts: list[Drift]
+    moved_before: tuple[str, ...]
     outcome: Outcome | None
     outcome_words: str
     advice: str
@@ -59,9 +64,10 @@ def look(
     moved = tuple(each.name for each in drifts if each.has_moved)
     before = [run for run in _runs(place) if run.as_of < as_of]
     outcome, words = _outcome(model, built.samples.at(earlier), earlier)
-    advice = drift.advice(moved, before[-1].moved if before else (), outcome)
+    moved_before = before[-1].moved if before else ()
+    advice = drift.advice(moved, moved_before, outcome)
     (place / RUNS).write_bytes(msgspec.json.format(msgspec.json.encode([*before, Run(as_of, moved)])) + b"\n")
-    return Findings(as_of, drifts, outcome, words, advice)
+    return Findings(as_of, drifts, moved_before, outcome, words, advice)
 
 
 def _runs(place: Path) -> list[Run]:

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from churn import evaluate
+from churn.evaluate import Labels
 from churn.model import Floats
-from training import evaluate
-from training.evaluate import Labels
 
 SIZE: Final = (6.4, 4.2)
 # What a missed churner costs in needless offers.

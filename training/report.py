@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from sklearn.metrics import classification_report, confusion_matrix
 
+from churn import drift, evaluate
 from churn.features import MODEL_FEATURES
 from churn.model import HORIZON_DAYS, score_matrix
 from churn.report_page import Section, Table, render
-from training import drift, evaluate, explain, plots
+from training import explain, plots
 from training.choose import RECENCY
 from training.gate import LIVE, Verdict
 from training.train import MISSED_COST, NEEDLESS_COST, REFERENCE, Trained

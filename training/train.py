@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from churn import drift, evaluate
 from churn.customer_value import LOOKS_AT, fit_value
-from churn.features import MODEL_FEATURES, hash_id
+from churn.features import LOOK_BACK_DAYS, MODEL_FEATURES, hash_id
 from churn.forgotten import NOBODY, Forgotten
-from churn.model import HORIZON_DAYS, About, Floats, Population, RiskModel
+from churn.model import HORIZON_DAYS, About, Floats, Population, RiskModel, score_matrix
 from churn.row import ENGAGEMENT_CUTS, VALUE_CUTS
 from churn.segments import CutPoints, cut_points
 from churn.state import STATE_VERSION
-from training import dataset, drift, evaluate, purchase_process, split
+from training import dataset, purchase_process, split
 from training.choose import EXPLAINABLE, FAMILIES, RECENCY, Choice, choose
 from training.dataset import Dataset, Samples
 from training.fit import Fitted, fit, require_both_outcomes
@@ -56,7 +57,8 @@ class Facts(NamedTuple):
 class Trained(NamedTuple):
     """A model, and everything that its report shows.
 
-    `risks` (n,) of every compared model on the customers `test`; `champion` is the family of `model`.
+    `risks` (n,) of every compared model on the customers `test`; `champion` is the family of `model`. `drifts` say how
+    far the buyers of the year before `last_day` are from those of the test.
     """
 
     model: RiskModel
@@ -67,6 +69,8 @@ class Trained(NamedTuple):
     risks: dict[str, Floats]
     points: dict[str, dict[str, float]]
     intervals: dict[str, dict[str, tuple[float, float]]]
+    drifts: list[drift.Drift]
+    last_day: str
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -158,7 +162,15 @@ def learn_from(
         value=value,
     )
     model = RiskModel(best.pipeline, about, best.learned.trees)
-    return Trained(model, champion, choice, learn, test, risks, points, intervals)
+    drifts = _drifts_since(model, built)
+    return Trained(model, champion, choice, learn, test, risks, points, intervals, drifts, facts.last_day)
+
+
+def _drifts_since(model: RiskModel, built: Dataset) -> list[drift.Drift]:
+    """Of those who belong to the population at the end of the history."""
+    recency_days = built.buyers[:, MODEL_FEATURES.index("recency_days")]
+    now = built.buyers[recency_days < LOOK_BACK_DAYS]
+    return drift.all_drifts(model.about.reference, now, score_matrix(model, now).risk)
 
 
 def _intervals(test: Samples, risks: Mapping[str, Floats]) -> dict[str, dict[str, tuple[float, float]]]:

@@ -255,13 +255,14 @@ def test_a_message_without_a_customer_is_passed_over(
 
 
 def test_the_documented_reading_in_python_works(
-    store: RedisFeatureStore, redis_url: str, capsys: pytest.CaptureFixture[str]
+    store: RedisFeatureStore, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.write_states([StateWrite("42", 0, 1, pack(bought("42")))])
     store.write_cards([CardWrite("42", {"risk": "0.7", "action": "Call them."}, 0.7)])
     page = (Path(__file__).parents[2] / "docs" / "customer-success.md").read_text()
     (code,) = re.findall("```python\n(.*?)```", page, re.DOTALL)
-    exec(code.replace("redis://127.0.0.1:6379/0", redis_url), {})
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    exec(code, {})
     assert capsys.readouterr().out == "42 0.7\n"
 
 

@@ -14,6 +14,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from churn import history
+from churn.analysis_tables import MODELS
 from churn.model import Population, score_matrix
 from churn.settings import ElasticsearchSettings
 from es_ingest import templates
@@ -170,11 +171,12 @@ def test_a_run_is_indexed_once_with_every_field_mapped(retail: Trained, elastics
     client = Elasticsearch(elasticsearch_url)
     templates.put(client, replicas=0)
     verdict = gate.judge(retail.test.labels, retail.to_judge)
-    written = [
-        index.write(retail, verdict, ElasticsearchSettings(elasticsearch_url=elasticsearch_url)) for _ in range(2)
-    ]
-    found = client.search(index=index.INDEX, size=50)["hits"]["hits"]
-    assert written == [len(retail.points)] * 2
+    rows, settings = index.rows(retail, verdict), ElasticsearchSettings(elasticsearch_url=elasticsearch_url)
+    written = [index.write(rows, settings) for _ in range(2)]
+    assert written == [sum(map(len, rows.values()))] * 2
+    for table, each in rows.items():
+        assert client.count(index=table.index)["count"] == len(each)
+    found = client.search(index=MODELS.index, size=50)["hits"]["hits"]
     assert {each["_source"]["model"] for each in found} == retail.points.keys()
     champion = next(each["_source"] for each in found if each["_source"]["is_champion"])
     assert champion["roc_auc"] == pytest.approx(retail.metrics["roc_auc"])

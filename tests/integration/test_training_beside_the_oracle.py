@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from churn import history, truth
+from churn.evaluate import expected_calibration_error, lift
 from stack.workers import PROJECT
-from training.evaluate import expected_calibration_error, lift
 from training.train import Least, Trained, train
 
 SIZE = ["--num_customers", "9000", "--num_events", "300000", "--days", "450", "--seed", "3"]

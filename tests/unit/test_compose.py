@@ -1,6 +1,10 @@
 """docker-compose.yml and .env.example against what the project promises of them and what its settings are."""
 
+import os
 import re
+import shutil
+import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import yaml
 from pydantic import SecretStr
 
 from churn import settings
+from es_ingest import templates
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -22,7 +27,28 @@ SERVERS = {
     "elasticsearch": "elasticsearch:8.19.21",
     "kibana": "kibana:8.19.21",
 }
-PASSWORDS = {"REDIS_PASSWORD", "ELASTICSEARCH_PASSWORD", "KIBANA_PASSWORD"}
+ACCESS = ROOT / "stack" / "access"
+PASSWORDS = {
+    "REDIS_ADMIN_PASSWORD",
+    "REDIS_STREAM_PROCESSOR_PASSWORD",
+    "REDIS_SCORER_PASSWORD",
+    "REDIS_SUCCESS_PASSWORD",
+    "ELASTICSEARCH_ADMIN_PASSWORD",
+    "ELASTICSEARCH_INGEST_PASSWORD",
+    "ELASTICSEARCH_ANALYTICS_PASSWORD",
+    "ELASTICSEARCH_BOARDS_PASSWORD",
+    "ELASTICSEARCH_READER_PASSWORD",
+    "KIBANA_PASSWORD",
+}
+# The user of each service; the servers, which make the users, know all of theirs.
+USERS = {
+    "stream_processor": ("REDIS_STREAM_PROCESSOR_PASSWORD", "redis://stream_processor:"),
+    "scorer": ("REDIS_SCORER_PASSWORD", "redis://scorer:"),
+    "es_ingest": ("ELASTICSEARCH_INGEST_PASSWORD", "es_ingest"),
+    "templates": ("ELASTICSEARCH_INGEST_PASSWORD", "es_ingest"),
+    "kibana-import": ("ELASTICSEARCH_BOARDS_PASSWORD", "boards"),
+    "kibana": ("KIBANA_PASSWORD", "ebb-kibana"),
+}
 # What compose chooses for its containers, whatever .env says of the host.
 CHOSEN_BY_COMPOSE = {"LOG_FORMAT"}
 
@@ -112,6 +138,94 @@ def test_our_containers_run_as_the_user_of_the_image_and_write_to_their_volumes_
     assert "useradd --uid 10001 " in (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert OWN[name]["read_only"] is True
     assert OWN[name]["tmpfs"] == ["/tmp"]
+
+
+# --- users and passwords ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"redis", "elasticsearch"}))
+def test_a_service_knows_the_password_of_its_own_user_alone(name: str) -> None:
+    environment = {key: value or "" for key, value in SERVICES[name].get("environment", {}).items()}
+    known = set(re.findall(r"\w+_PASSWORD", " ".join(map(str, environment.values()))))
+    password, said = USERS.get(name, (None, ""))
+    assert known == ({password} if password else set())
+    who = environment.get("ELASTICSEARCH_USERNAME") or environment.get("REDIS_URL", "")
+    assert who.startswith(said)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_no_password_is_an_argument_of_a_process(name: str) -> None:
+    """Compose would put it in before Docker sees it; `$$` is left to the shell inside, whose words are no arguments."""
+    service = SERVICES[name]
+    said = [*service.get("command", []), *service.get("healthcheck", {}).get("test", [])]
+    assert not [word for word in said if re.search(r"(?<!\$)\$\{?\w*PASSWORD", word)]
+    assert not [word for word in said if re.search(r"(-u|-p|--pass|-a)\s+\S*PASSWORD", word)]
+
+
+def test_the_users_of_redis_are_those_of_the_services_and_nobody_else_gets_in() -> None:
+    lines = (ACCESS / "redis-users.acl").read_text(encoding="utf-8").splitlines()
+    users = {line.split()[1]: line for line in lines}
+    assert set(users) == {"default", "admin", "stream_processor", "scorer", "success"}
+    assert users.pop("default").split()[2] == "off"
+    for name, rules in users.items():
+        assert f">$REDIS_{name.upper()}_PASSWORD" in rules
+        assert "nopass" not in rules
+        assert ("+@all" in rules) == (name == "admin")
+
+
+def test_every_role_given_to_a_user_of_elasticsearch_exists() -> None:
+    given = re.findall(r"^user (\S+) (\S+) (\S+)$", (ACCESS / "elasticsearch.sh").read_text(encoding="utf-8"), re.M)
+    roles = yaml.safe_load((ACCESS / "roles.yml").read_text(encoding="utf-8"))
+    assert {role for _, role, _ in given} == {"superuser", "kibana_system", *roles}
+    assert {variable for *_, variable in given} == {each for each in PASSWORDS if not each.startswith("REDIS")}
+    assert len({name for name, *_ in given}) == len(given)
+
+
+def test_the_roles_name_every_index_of_the_templates() -> None:
+    roles = yaml.safe_load((ACCESS / "roles.yml").read_text(encoding="utf-8"))
+    for role in ("ebb_ingest", "ebb_reader", "ebb_boards"):
+        named = [name for each in roles[role]["indices"] for name in each["names"]]
+        for template in templates.ALL:
+            assert any(fnmatchcase(template.pattern, name) for name in named), (role, template.pattern)
+
+
+def make_env(directory: Path) -> subprocess.CompletedProcess[str]:
+    """`make env` in a project of its own, below a user's generous umask."""
+    (directory / "stack" / "access").mkdir(parents=True, exist_ok=True)
+    for name in (".env.example", "stack/access/env.sh", "Makefile"):
+        shutil.copy(ROOT / name, directory / name)
+    return subprocess.run(
+        ["make", "env"], cwd=directory, capture_output=True, text=True, check=False, preexec_fn=lambda: os.umask(0o022)
+    )
+
+
+def test_make_env_sets_every_password_at_random_for_its_owner_alone(tmp_path: Path) -> None:
+    done = [make_env(tmp_path / name) for name in ("one", "other")]
+    written = [tmp_path / name / ".env" for name in ("one", "other")]
+    values = [line.partition("=")[2] for each in written for line in lines_of(each) if "_PASSWORD=" in line[:40]]
+    values = [value for value in values if value]
+    assert [each.returncode for each in done] == [0, 0]
+    assert len(set(values)) == len(values) == 2 * len(PASSWORDS)
+    assert all(re.fullmatch("[0-9a-f]{32}", value) for value in values)
+    assert {each.stat().st_mode & 0o777 for each in written} == {0o600}
+    assert not [value for value in values for each in done if value in each.stdout + each.stderr]
+    assert not [left for left in (tmp_path / "one").glob(".env.*") if left.name != ".env.example"]
+
+
+def test_make_env_changes_nothing_that_is_there_and_names_what_it_lacks(tmp_path: Path) -> None:
+    make_env(tmp_path)
+    before = (tmp_path / ".env").read_text(encoding="utf-8")
+    assert make_env(tmp_path).returncode == 0
+    assert (tmp_path / ".env").read_text(encoding="utf-8") == before
+    (tmp_path / ".env").write_text("REDIS_ADMIN_PASSWORD=own\nKIBANA_PASSWORD=\n", encoding="utf-8")
+    refused = make_env(tmp_path)
+    assert refused.returncode != 0
+    assert set(re.findall(r"\w+_PASSWORD", refused.stderr)) == PASSWORDS - {"REDIS_ADMIN_PASSWORD"}
+    assert lines_of(tmp_path / ".env") == ["REDIS_ADMIN_PASSWORD=own", "KIBANA_PASSWORD="]
+
+
+def lines_of(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines()
 
 
 # --- starting ---------------------------------------------------------------------------------------------------------

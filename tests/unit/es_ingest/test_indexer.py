@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from churn.settings import ElasticsearchSettings
 from es_ingest import indexer
 from es_ingest.documents import Document
 from es_ingest.indexer import Indexer
@@ -80,7 +81,7 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def write(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     monkeypatch.setattr(indexer, "FIRST_WAIT_S", 0.001)
-    client = indexer.connect(server.url, None, None)  # type: ignore[attr-defined]
+    client = indexer.connect(ElasticsearchSettings(elasticsearch_url=server.url))  # type: ignore[attr-defined]
 
     def write_them(*ids: str, stop: threading.Event | None = None) -> Any:
         return Indexer(client).write([document(each) for each in ids], stop or threading.Event())
@@ -159,6 +160,6 @@ def test_a_server_that_is_away_is_waited_for(server: ScriptedServer, monkeypatch
     stop = threading.Event()
     monkeypatch.setattr(indexer, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(stop, "wait", lambda _: stop.set() or True)
-    client = indexer.connect("http://127.0.0.1:9", None, None)
+    client = indexer.connect(ElasticsearchSettings(elasticsearch_url="http://127.0.0.1:9"))
     assert Indexer(client).write([document("a")], stop) is None
     client.close()

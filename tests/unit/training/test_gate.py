@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from churn.evaluate import Labels
 from churn.model import sigmoid
-from training.evaluate import Labels
 from training.gate import CANDIDATE, LIVE, RECENCY, judge
 
 COUNT = 1200

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from churn import evaluate
 from churn.features import MODEL_FEATURES
 from churn.model import Population
 from churn.row import ENGAGEMENT_CUTS
-from training import choose, evaluate
+from training import choose
 from training.dataset import Dataset, HistoryHasHole, Samples
 from training.fit import TooFewOutcomes, fit
 from training.split import Kind, Split

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluate import (
+from churn.evaluate import (
     bootstrap,
     calibration,
     cheapest_threshold,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from churn.drift import Outcome, advice, psi, reference
 from churn.model import Reference
-from training.drift import Outcome, advice, psi, reference
 
 RIGHT = Outcome((0.6, 0.7), (0.18, 0.22), 0.65, 0.2, 0.43, 0.44)
 WRONG = RIGHT._replace(brier=(0.23, 0.26), mean_risk=0.6)
