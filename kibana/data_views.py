@@ -16,6 +16,7 @@ _BY_UNIT: Final[dict[str, Format]] = {
 }
 _CARD: Final[dict[str, Format]] = {
     "risk": "percent",
+    "scored_at": "moment",
     "money_at_stake": "money",
     **{feature.name: _BY_UNIT[feature.unit] for feature in FEATURES if feature.unit in _BY_UNIT},
 }
@@ -27,9 +28,15 @@ EVENTS: Final = DataView(
     "events", "events-*", "Events: what customers did", {"price": "money", "discount": "money", "revenue": "money"}
 )
 ARRIVALS: Final = DataView(
-    "arrivals", "events-*", "Arrivals: events by when they came", {"delay_s": "duration"}, time_field="ingested_at"
+    "arrivals",
+    "events-*",
+    "Arrivals: events by when they came",
+    {"delay_s": "duration", "ingested_at": "moment"},
+    time_field="ingested_at",
 )
-DEAD_LETTERS: Final = DataView("dead-letters", "dead-letters-*", "Dead letters: what could not be read")
+DEAD_LETTERS: Final = DataView(
+    "dead-letters", "dead-letters-*", "Dead letters: what could not be read", {"@timestamp": "moment"}
+)
 PIPELINE: Final = DataView("pipeline", "pipeline-*", "Pipeline: what was indexed, and how soon")
 
 _BY_KIND: Final[dict[str, Format]] = {"count": "whole", "money": "money", "number": "number"}
