@@ -64,8 +64,7 @@ def _section(answer: Answer, currency: str) -> Section:
             [f"This cannot be answered with this history: {answer.why_not}."],
             question=analysis.question,
         )
-    numbers = [(each.name, shown(each, each.value, currency), _interval(each, currency)) for each in finding.numbers]
-    table = [Table(("", "", "95 % interval"), numbers)] if numbers else []
+    table = [_numbers(finding.numbers, currency)] if finding.numbers else []
     return Section(
         analysis.title,
         [finding.headline, *finding.words],
@@ -74,6 +73,13 @@ def _section(answer: Answer, currency: str) -> Section:
         question=analysis.question,
         action=finding.action,
     )
+
+
+def _numbers(numbers: Sequence[Number], currency: str) -> Table:
+    cells = [(each.name, shown(each, each.value, currency), _interval(each, currency)) for each in numbers]
+    if not any(interval for _, _, interval in cells):
+        return Table(("", ""), [cell[:2] for cell in cells])
+    return Table(("", "", "95 % interval"), cells)
 
 
 def _interval(number: Number, currency: str) -> str:
@@ -85,7 +91,6 @@ def _interval(number: Number, currency: str) -> str:
 _FORMATS: Final = {
     "count": "{:,.0f}",
     "money": "{:,.2f}",
-    "share": "{:.1%}",
     "number": "{:,.3g}",
     "days": "{:,.1f} days",
 }
@@ -97,5 +102,7 @@ def shown(number: Number, value: float | None, currency: str) -> str:
         return "—"
     if number.unit == "seconds":
         return words.duration(value)
+    if number.unit == "share":
+        return words.percent(value)
     text = _FORMATS[number.unit].format(value)
     return f"{text} {currency}" if number.unit == "money" else text
