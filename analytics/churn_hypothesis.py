@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import statsmodels.api as sm
+from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint, proportions_ztest
 
@@ -76,12 +77,11 @@ def odds(labels: Labels, quantities: dict[str, Floats]) -> list[Odds]:
         columns.append((ranks - ranks.mean()) / max(ranks.std(), 1e-9))
     fitted = sm.Logit(labels, sm.add_constant(np.column_stack(columns))).fit(disp=0)
     intervals = fitted.conf_int()
-    return [
-        Odds(
-            name, float(np.exp(fitted.params[place])), *np.exp(intervals[place]).tolist(), float(fitted.pvalues[place])
-        )
-        for place, name in enumerate(quantities, 1)
-    ]
+    found = []
+    for place, name in enumerate(quantities, 1):
+        low, high = np.exp(intervals[place]).tolist()
+        found.append(Odds(name, float(np.exp(fitted.params[place])), low, high, float(fitted.pvalues[place])))
+    return found
 
 
 def answer(shop: Shop) -> Finding:
@@ -152,7 +152,7 @@ def _table(sizes: list[Effect], both: list[Odds]) -> Table:
     return Table(columns, rows, "Churners against those who ordered; more than 0 and 1: more churn")
 
 
-def _drawn(labels: Labels, recency: Floats, rarity: Floats) -> plots.Figure:
+def _drawn(labels: Labels, recency: Floats, rarity: Floats) -> Figure:
     figure, axes = plots.axes("Churn by fifths", "fifth, from the least", "share that churned", (5.4, 3.8))
     for name, values in (("days since the last order", recency), ("rarity of sessions", rarity)):
         parts = np.array_split(labels[np.argsort(values, kind="stable")], 5)

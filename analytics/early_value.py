@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
@@ -184,7 +185,7 @@ def _action(sure: list[Signal], found: judged.Judged, caught: float) -> str:
     )
 
 
-def _drawn(seen: list[Signal]) -> plots.Figure:
+def _drawn(seen: list[Signal]) -> Figure:
     return plots.ranges(
         "Signs of the first 30 days",
         [signal.name for signal in seen],

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from analytics import bg_nbd, judged, plots, purchases
@@ -149,7 +150,7 @@ def answer(shop: Shop) -> Finding:
     )
 
 
-def _drawn(found: Held, currency: str) -> plots.Figure:
+def _drawn(found: Held, currency: str) -> Figure:
     return plots.lines(
         f"Value in {DAYS} days, by tenth of the customers",
         [str(number) for number in range(1, DECILES + 1)],

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
@@ -199,7 +200,7 @@ def _table(ours: Errors, theirs: Errors) -> Table:
     return Table(("", "RMSE", "MAE", "MAPE", "MASE"), rows, f"{ORIGINS} origins, {TESTED} days each")
 
 
-def _drawn(days: list[date], values: Floats, test: Backtest, coming: list[date], ahead: Forecast) -> plots.Figure:
+def _drawn(days: list[date], values: Floats, test: Backtest, coming: list[date], ahead: Forecast) -> Figure:
     figure, axes = plots.axes("Net revenue by day")
     shown = min(len(days), LEAST_DAYS)
     axes.plot(days[-shown:], values[-shown:], color="grey", linewidth=1, label="real")

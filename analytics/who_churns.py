@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from analytics import live_model, plots
 from analytics.finding import Analysis, Finding, Number
@@ -126,7 +127,7 @@ def _by_segment(asked: Asked, monetary: Floats) -> Table:
     return Table(("segment", "customers", "mean risk", "revenue of the last year"), rows, "Who they are")
 
 
-def _histogram(risk: Floats) -> plots.Figure:
+def _histogram(risk: Floats) -> Figure:
     figure, axes = plots.axes("Risks now", f"risk of no order in {HORIZON_DAYS} days", "customers", (5.4, 3.4))
     axes.hist(risk, bins=np.linspace(0, 1, 21), color=plots.COLOUR)
     return figure

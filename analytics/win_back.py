@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from matplotlib.figure import Figure
+
 from analytics import experiments, plots
 from analytics.experiments import Arms, Effect, Pooled, Ratio
 from analytics.finding import Analysis, CannotAnswer, Finding, Number
@@ -98,29 +100,31 @@ def _table(folder: Path) -> str | None:
     """How SQL reads the one file of a folder beside the history."""
     for pattern, reader in (("*.parquet", "read_parquet"), ("*.csv", "read_csv")):
         if any(folder.glob(pattern)):
-            return f"{reader}('{(folder / pattern).as_posix().replace(chr(39), chr(39) * 2)}')"
+            return f"{reader}({_quoted((folder / pattern).as_posix())})"
     return None
 
 
 def tried(shop: Shop) -> list[Tried]:
     """Every action among all customers and among the lapsed, in the order of their begin."""
+    return _adjusted([each for action in actions(shop) for each in tried_of(shop, action)])
+
+
+def tried_of(shop: Shop, action: Action) -> list[Tried]:
+    """One action; none where a group is too small."""
     source = _table(shop.history / CUSTOMERS)
-    assigned = (
-        f"(SELECT customer_id, experiment, variant, is_held_out FROM {source})"
-        if source
-        else f"({_ASSIGNED_BY_PROFILE})"
+    assigned = f"SELECT customer_id, experiment, variant, is_held_out FROM {source}" if source else _ASSIGNED_BY_PROFILE
+    # Campaigns go to all but the global holdout, which lies above them.
+    treated = "NOT is_held_out" if action.kind == CAMPAIGN else "variant = 'treatment'"
+    chosen = "true" if action.kind == CAMPAIGN else f"experiment = {_quoted(action.name)}"
+    shop.sql.execute(
+        f"CREATE OR REPLACE TEMP TABLE groups AS SELECT customer_id, bool_and({treated}) AS is_treated "
+        f"FROM ({assigned}) WHERE {chosen} GROUP BY customer_id"
     )
-    found = []
-    for action in actions(shop):
-        # Campaigns go to all but the global holdout, which lies above them.
-        treated = "NOT is_held_out" if action.kind == CAMPAIGN else "variant = 'treatment'"
-        chosen = "true" if action.kind == CAMPAIGN else f"experiment = '{action.name.replace(chr(39), chr(39) * 2)}'"
-        shop.sql.execute(
-            f"CREATE OR REPLACE TEMP TABLE groups AS SELECT customer_id, bool_and({treated}) AS is_treated "
-            f"FROM {assigned} WHERE {chosen} GROUP BY customer_id"
-        )
-        found += _tried(action, _groups(shop, action))
-    return _adjusted(found)
+    return _tried(action, _groups(shop, action))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _adjusted(found: list[Tried]) -> list[Tried]:
@@ -243,7 +247,7 @@ def _numbers(found: list[Tried], campaigns: Pooled | None) -> list[Number]:
     return numbers
 
 
-def _drawn(found: list[Tried]) -> plots.Figure:
+def _drawn(found: list[Tried]) -> Figure:
     judged = [each for each in found if each.effect]
     return plots.ranges(
         "More customers that order",

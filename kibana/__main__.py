@@ -9,9 +9,9 @@ from elasticsearch import Elasticsearch
 
 from churn import logs, settings
 from kibana import boards, data_views, saved_objects, searches
+from kibana.aggregations import BrokenPanel
 from kibana.importing import ImportRefused, KibanaApi, KibanaUnavailable
 from kibana.proof import ElasticsearchUnavailable, show
-from kibana.searches import BrokenPanel
 
 FILE: Final = Path(__file__).with_name("dashboards.ndjson")
 
@@ -45,6 +45,7 @@ def _import(options: argparse.Namespace) -> None:
     kibana.wait_until_ready(options.timeout)
     count = kibana.import_objects(FILE.read_text(encoding="utf-8"))
     kibana.set_default_data_view(data_views.DEFAULT.id)
+    kibana.change_settings({"defaultRoute": f"/app/dashboards#/view/{boards.LANDING.id}", "dateFormat:tz": "UTC"})
     print(f"{options.url}: {count} objects imported")
 
 

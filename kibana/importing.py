@@ -6,6 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, Final
 
 from churn.logs import get_logger
@@ -80,6 +81,11 @@ class KibanaApi:
         """Make this data view the one that Kibana opens first. Raises `ImportRefused`."""
         body = json.dumps({"data_view_id": id, "force": True}).encode()
         self._change("/api/data_views/default", body, "application/json")
+
+    def change_settings(self, changes: Mapping[str, str]) -> None:
+        """Change advanced settings, for everybody. Raises `ImportRefused`."""
+        body = json.dumps({"changes": changes}).encode()
+        self._change("/api/kibana/settings", body, "application/json")
 
     def _change(self, path: str, body: bytes, content_type: str) -> dict[str, Any]:
         try:

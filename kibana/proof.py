@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from kibana.searches import BrokenPanel, PanelSearch, is_empty, rows, searches
+from kibana.aggregations import BrokenPanel
+from kibana.answers import is_empty, rows
+from kibana.searches import PanelSearch, searches
 
 
 class ElasticsearchUnavailable(ConnectionError):

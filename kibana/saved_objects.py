@@ -1,47 +1,28 @@
-"""Boards and data views as Kibana's saved objects: one JSON object a line, importable from Kibana 8.9 on.
+"""Boards and data views as Kibana's saved objects: one JSON object a line.
 
 The versions written here are the lowest that have these shapes: Kibana raises them on import, and refuses newer ones.
+Links to other boards want Kibana 8.12.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from kibana.shapes import (
-    NEUTRAL,
-    XY,
-    Board,
-    Bucket,
-    Control,
-    DataView,
-    Format,
-    Measure,
-    Metric,
-    Note,
-    OverTime,
-    Panel,
-    Table,
-    Terms,
-)
+from kibana.columns import PATTERNS, columns, kql
+from kibana.shapes import COLUMNS, Board, Control, DataView, Metric, Note, Panel, Picture
+from kibana.visualizations import LAYER, visualization
 
 Json = dict[str, Any]
 
-LAYER: Final = "layer"
+LINKS_HEIGHT: Final = 2
+_NOTE_LINE_CHARACTERS: Final = 95
 _VERSIONS: Final = {"index-pattern": "8.0.0", "dashboard": "8.9.0"}
-_PATTERNS: Final[dict[Format, tuple[str, str]]] = {
-    "whole": ("number", "0,0"),
-    "decimal": ("number", "0,0.0"),
-    "money": ("number", "0,0.00"),
-    "percent": ("percent", "0.0%"),
-}
-_DECIMALS: Final[dict[Format, int]] = {"whole": 0, "decimal": 1, "money": 2, "percent": 1}
-_NO_QUERY: Final = {"query": "", "language": "kuery"}
 
 
-def ndjson(views: Iterable[DataView], boards: Iterable[Board]) -> str:
+def ndjson(views: Iterable[DataView], boards: Sequence[Board]) -> str:
     """The file that Kibana imports: data views first, then the boards that look at them."""
-    objects = [data_view(view) for view in views] + [dashboard(board) for board in boards]
-    return "".join(json.dumps(each, ensure_ascii=False, separators=(",", ":")) + "\n" for each in objects)
+    objects = [data_view(view) for view in views] + [dashboard(board, boards) for board in boards]
+    return "".join(_text(each) + "\n" for each in objects)
 
 
 def _saved_object(kind: str, id: str, attributes: Json, references: list[Json]) -> Json:
@@ -60,27 +41,22 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _kql(query: str) -> Json:
-    return {"query": query, "language": "kuery"}
-
-
 def _view_reference(view: DataView, name: str) -> Json:
     return {"type": "index-pattern", "id": view.id, "name": name}
 
 
-# --- data views -------------------------------------------------------------------------------------------------------
-
-
 def data_view(view: DataView) -> Json:
     """One data view."""
-    formats = {
-        field: {"id": _PATTERNS[kind][0], "params": {"pattern": _PATTERNS[kind][1]}}
-        for field, kind in view.formats.items()
+    formats: Json = {
+        name: {"id": PATTERNS[kind][0], "params": PATTERNS[kind][1]} for name, kind in view.formats.items()
     }
+    for name, words in view.words.items():
+        entries = [{"key": key, "value": value} for key, value in words.items()]
+        formats[name] = {"id": "static_lookup", "params": {"lookupEntries": entries, "unknownKeyValue": None}}
     attributes = {
         "title": view.pattern,
         "name": view.name,
-        "timeFieldName": "@timestamp",
+        "timeFieldName": view.time_field,
         "fields": "[]",
         "fieldAttrs": "{}",
         "sourceFilters": "[]",
@@ -91,152 +67,28 @@ def data_view(view: DataView) -> Json:
     return _saved_object("index-pattern", view.id, attributes, [])
 
 
-# --- columns ----------------------------------------------------------------------------------------------------------
-
-
-def _measure_column(measure: Measure) -> Json:
-    params: Json = {"format": {"id": _PATTERNS[measure.format][0], "params": {"decimals": _DECIMALS[measure.format]}}}
-    if measure.operation in ("count", "unique_count"):
-        # A group without documents has none, which is a number; an empty cell would look like a fault.
-        params["emptyAsNull"] = False
-    if measure.operation == "percentile":
-        params["percentile"] = measure.percentile
-    column = {
-        "label": measure.label,
-        "customLabel": True,
-        "dataType": "number",
-        "operationType": measure.operation,
-        "isBucketed": False,
-        "scale": "ratio",
-        "sourceField": measure.field or "___records___",
-        "params": params,
-    }
-    return column | ({"filter": _kql(measure.where)} if measure.where else {})
-
-
-def _bucket_column(bucket: Bucket, measure_ids: list[str]) -> Json:
-    return _terms_column(bucket, measure_ids) if isinstance(bucket, Terms) else _time_column(bucket)
-
-
-def _terms_column(terms: Terms, measure_ids: list[str]) -> Json:
-    by_measure = None if terms.by is None else {"type": "column", "columnId": measure_ids[terms.by]}
-    return {
-        "label": terms.label,
-        "customLabel": True,
-        "dataType": "string",
-        "operationType": "terms",
-        "isBucketed": True,
-        "scale": "ordinal",
-        "sourceField": terms.field,
-        "params": {
-            "size": terms.size,
-            "orderBy": by_measure or {"type": "alphabetical", "fallback": False},
-            "orderDirection": "asc" if by_measure is None else "desc",
-            "otherBucket": False,
-            "missingBucket": False,
-            "parentFormat": {"id": "terms"},
-            "include": [],
-            "exclude": [],
-            "includeIsRegex": False,
-            "excludeIsRegex": False,
-        },
-    }
-
-
-def _time_column(over_time: OverTime) -> Json:
-    return {
-        "label": over_time.label,
-        "customLabel": True,
-        "dataType": "date",
-        "operationType": "date_histogram",
-        "isBucketed": True,
-        "scale": "interval",
-        "sourceField": "@timestamp",
-        "params": {"interval": over_time.interval, "includeEmptyRows": True, "dropPartials": False},
-    }
-
-
 # --- panels -----------------------------------------------------------------------------------------------------------
 
 
-def _ids(prefix: str, count: int) -> list[str]:
-    return [f"{prefix}{number}" for number in range(count)]
-
-
-def _metric(panel: Metric, measure_ids: list[str]) -> Json:
-    return {
-        "layerId": LAYER,
-        "layerType": "data",
-        "metricAccessor": measure_ids[0],
-        "color": panel.measure.colour or NEUTRAL,
-    }
-
-
-def _xy(panel: XY, bucket_ids: list[str], measure_ids: list[str]) -> Json:
-    layer: Json = {
-        "layerId": LAYER,
-        "layerType": "data",
-        "seriesType": panel.chart,
-        "accessors": measure_ids,
-        "position": "top",
-        "showGridlines": False,
-        "yConfig": [
-            {"forAccessor": id, "axisMode": "left"} | ({"color": measure.colour} if measure.colour else {})
-            for id, measure in zip(measure_ids, panel.measures, strict=True)
-        ],
-    }
-    if bucket_ids:
-        layer["xAccessor"] = bucket_ids[0]
-    shown = {"x": True, "yLeft": True, "yRight": True}
-    return {
-        "legend": {"isVisible": len(measure_ids) > 1, "position": "bottom"},
-        "valueLabels": "show" if not bucket_ids else "hide",
-        "fittingFunction": "None",
-        "axisTitlesVisibilitySettings": dict.fromkeys(shown, False),
-        "tickLabelsVisibilitySettings": shown,
-        "gridlinesVisibilitySettings": shown,
-        "preferredSeriesType": panel.chart,
-        "layers": [layer],
-    }
-
-
-def _table(panel: Table, bucket_ids: list[str], measure_ids: list[str]) -> Json:
-    return {
-        "layerId": LAYER,
-        "layerType": "data",
-        "columns": [{"columnId": id} for id in (*bucket_ids, *measure_ids)],
-        "paging": {"size": panel.rows_per_page, "enabled": True},
-        "sorting": {"columnId": measure_ids[panel.sort_by], "direction": "desc"},
-    }
-
-
-def _lens(panel: Metric | XY | Table) -> Json:
+def _lens(panel: Picture, height: int) -> Json:
     """The attributes of a Lens visualization."""
-    bucket_ids, measure_ids = _ids("bucket", len(panel.buckets)), _ids("measure", len(panel.measures))
-    match panel:
-        case Metric():
-            kind, visualization = "lnsMetric", _metric(panel, measure_ids)
-        case XY():
-            kind, visualization = "lnsXY", _xy(panel, bucket_ids, measure_ids)
-        case Table():
-            kind, visualization = "lnsDatatable", _table(panel, bucket_ids, measure_ids)
-    columns = dict(zip(bucket_ids, (_bucket_column(bucket, measure_ids) for bucket in panel.buckets), strict=True))
-    columns |= dict(zip(measure_ids, map(_measure_column, panel.measures), strict=True))
+    kind, drawn = visualization(panel, height)
+    found = columns(panel)
     layer = {
-        "columns": columns,
-        "columnOrder": list(columns),
+        "columns": found,
+        "columnOrder": list(found),
         "incompleteColumns": {},
         "sampling": 1,
-        "ignoreGlobalFilters": False,
+        "ignoreGlobalFilters": panel.ignores_controls,
     }
     return {
         "title": panel.title,
-        "description": "",
+        "description": panel.about,
         "type": "lens",
         "visualizationType": kind,
         "state": {
-            "visualization": visualization,
-            "query": _kql(panel.where),
+            "visualization": drawn,
+            "query": kql(panel.where),
             "filters": [],
             "datasourceStates": {
                 "formBased": {"layers": {LAYER: layer}},
@@ -256,9 +108,9 @@ def _markdown(note: Note) -> Json:
         "title": note.title,
         "description": "",
         "type": "markdown",
-        "params": {"fontSize": 12, "openLinksInNewTab": False, "markdown": note.markdown},
+        "params": {"fontSize": 10, "openLinksInNewTab": False, "markdown": note.markdown},
         "uiState": {},
-        "data": {"aggs": [], "searchSource": {"query": _NO_QUERY, "filter": []}},
+        "data": {"aggs": [], "searchSource": {"query": kql(""), "filter": []}},
     }
 
 
@@ -267,16 +119,60 @@ def _panel(panel: Panel, id: str, grid: Json) -> Json:
     if isinstance(panel, Note):
         config["savedVis"] = _markdown(panel)
     else:
-        config["attributes"] = _lens(panel)
+        config |= {"attributes": _lens(panel, grid["h"]), "description": panel.about}
     if isinstance(panel, Metric):
         config["hidePanelTitles"] = True  # the tile itself says what it shows
+    kind = "visualization" if isinstance(panel, Note) else "lens"
+    return _placed(kind, id, grid, config, panel.title)
+
+
+def _placed(kind: str, id: str, grid: Json, config: Json, title: str) -> Json:
     return {
-        "type": "visualization" if isinstance(panel, Note) else "lens",
+        "type": kind,
         "gridData": {**grid, "i": id},
         "panelIndex": id,
         "embeddableConfig": config,
-        "title": panel.title,
+        "title": title,
     }
+
+
+def _links(boards: Sequence[Board]) -> Json:
+    """The panel that leads to all boards; time and filters of this one stay behind, as theirs differ."""
+    options = {"openInNewTab": False, "useCurrentDateRange": False, "useCurrentFilters": False}
+    links = [
+        {
+            "id": board.id,
+            "type": "dashboardLink",
+            "order": order,
+            "label": board.title,
+            "destinationRefName": f"link_{board.id}_dashboard",
+            "options": options,
+        }
+        for order, board in enumerate(boards)
+    ]
+    config = {"enhancements": {}, "hidePanelTitles": True, "attributes": {"layout": "horizontal", "links": links}}
+    return _placed("links", "links", {"x": 0, "y": 0, "w": COLUMNS, "h": LINKS_HEIGHT}, config, "Boards")
+
+
+def _notes(board: Board, y: int) -> list[Json]:
+    """What the numbers mean, in two columns: what holds for all, then panel by panel."""
+    pictures = [panel for panel in board.pictures if panel.about]
+    lines = [board.note, *(f"**{panel.title}**: {panel.about}" for panel in pictures)]
+    half = next(place for place in range(1, len(lines) + 1) if sum(map(len, lines[:place])) * 2 >= sum(map(len, lines)))
+    columns = [(lines[:half], "What the numbers mean"), (lines[half:], "Panel by panel")]
+    height = max(_height(texts) for texts, _ in columns)
+    width = COLUMNS // 2
+    return [
+        _panel(Note(title, "\n\n".join(texts)), f"note{place}", {"x": place * width, "y": y, "w": width, "h": height})
+        for place, (texts, title) in enumerate(columns)
+    ]
+
+
+def _height(texts: list[str]) -> int:
+    """In grid units, of a panel half a board of 1,440 pixels wide with paragraphs of 10 points."""
+    rows = sum(-(-len(part) // _NOTE_LINE_CHARACTERS) for text in texts for part in text.split("\n\n"))
+    paragraphs = sum(len(text.split("\n\n")) for text in texts)
+    return -(-(rows * 19 + paragraphs * 11 + 84) // 28)
 
 
 # --- boards -----------------------------------------------------------------------------------------------------------
@@ -286,7 +182,7 @@ def _controls(controls: tuple[Control, ...]) -> Json:
     panels = {
         f"control{order}": {
             "order": order,
-            "width": "medium",
+            "width": "small",
             "grow": True,
             "type": "optionsListControl",
             "explicitInput": {
@@ -308,11 +204,10 @@ def _controls(controls: tuple[Control, ...]) -> Json:
     }
 
 
-def dashboard(board: Board) -> Json:
-    """One board, its panels laid out row by row."""
-    panels: list[Json] = []
-    references: list[Json] = []
-    y = 0
+def dashboard(board: Board, boards: Sequence[Board]) -> Json:
+    """One board: links to all `boards`, its panels row by row, and what the numbers mean."""
+    panels, references = [_links(boards)], _link_references(boards)
+    y = LINKS_HEIGHT
     for row in board.rows:
         for x, width, panel in row.placed():
             id = f"panel{len(panels)}"
@@ -320,8 +215,17 @@ def dashboard(board: Board) -> Json:
             if not isinstance(panel, Note):
                 references.append(_view_reference(panel.view, f"{id}:indexpattern-datasource-layer-{LAYER}"))
         y += row.height
+    panels += _notes(board, y)
     for order, control in enumerate(board.controls):
         references.append(_view_reference(control.view, f"controlGroup_control{order}:optionsListDataView"))
+    return _saved_object("dashboard", board.id, _attributes(board, panels), references)
+
+
+def _link_references(boards: Sequence[Board]) -> list[Json]:
+    return [{"type": "dashboard", "id": board.id, "name": f"links:link_{board.id}_dashboard"} for board in boards]
+
+
+def _attributes(board: Board, panels: list[Json]) -> Json:
     options = {"useMargins": True, "syncColors": False, "syncCursor": True, "syncTooltips": False}
     attributes = {
         "title": board.title,
@@ -331,10 +235,8 @@ def dashboard(board: Board) -> Json:
         "timeRestore": True,
         "timeFrom": board.time_from,
         "timeTo": "now",
-        "refreshInterval": {"pause": False, "value": 60_000},
-        "kibanaSavedObjectMeta": {"searchSourceJSON": _text({"query": _NO_QUERY, "filter": []})},
+        "refreshInterval": {"pause": False, "value": board.refresh_s * 1_000},
+        "kibanaSavedObjectMeta": {"searchSourceJSON": _text({"query": kql(""), "filter": []})},
         "version": 1,
     }
-    if board.controls:
-        attributes["controlGroupInput"] = _controls(board.controls)
-    return _saved_object("dashboard", board.id, attributes, references)
+    return attributes | ({"controlGroupInput": _controls(board.controls)} if board.controls else {})

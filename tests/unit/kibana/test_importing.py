@@ -23,6 +23,7 @@ class FakeKibana:
             "/api/status": lambda: (200, {"status": {"overall": {"level": "available"}}}),
             "/api/saved_objects/_import?overwrite=true": lambda: (200, {"success": True, "successCount": 5}),
             "/api/data_views/default": lambda: (200, {"acknowledged": True}),
+            "/api/kibana/settings": lambda: (200, {"settings": {}}),
         }
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
 
@@ -78,6 +79,12 @@ def test_the_boards_are_imported_over_the_old_ones_and_customers_become_the_defa
     assert json.loads(kibana.asked[2][2]) == {"data_view_id": "customers", "force": True}
 
 
+def test_kibana_opens_with_the_first_board_and_counts_days_as_the_boards_do(kibana: FakeKibana) -> None:
+    assert main(["import", "--url", kibana.url]) == 0
+    settings = {"defaultRoute": "/app/dashboards#/view/churn-risk", "dateFormat:tz": "UTC"}
+    assert json.loads(kibana.asked[3][2]) == {"changes": settings}
+
+
 def test_it_asks_as_the_user_of_elasticsearch(kibana: FakeKibana, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELASTICSEARCH_USERNAME", "elastic")
     monkeypatch.setenv("ELASTICSEARCH_PASSWORD", "secret")
@@ -125,7 +132,9 @@ def test_an_answer_of_200_that_is_no_success_is_an_error(
     assert "/api/data_views/default" not in kibana.paths()
 
 
-@pytest.mark.parametrize("path", ["/api/saved_objects/_import?overwrite=true", "/api/data_views/default"])
+@pytest.mark.parametrize(
+    "path", ["/api/saved_objects/_import?overwrite=true", "/api/data_views/default", "/api/kibana/settings"]
+)
 def test_a_refusal_is_said_with_its_status(kibana: FakeKibana, capsys: pytest.CaptureFixture[str], path: str) -> None:
     kibana.answers[path] = lambda: (422, {"message": "belongs to a more recent version of Kibana"})
     assert main(["import", "--url", kibana.url]) == 1
