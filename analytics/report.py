@@ -42,26 +42,33 @@ def page(shop: Shop, answered: Sequence[Answered]) -> str:
 
 METHODOLOGY: Final = (
     (
-        "Only events are seen that had happened and arrived at the moment of the report; a repeated event counts once. All "
-        "times are UTC."
+        "Only events are seen that had happened and arrived at the moment of the report; a repeated event counts "
+        "once. All times are UTC."
     ),
     (
-        "An order is the lines that share an order id; its net value is what was paid less discounts and refunds, at most its "
-        "value. An order that was sent back altogether does not count. Refunds that name no order lower the revenue of their "
-        "day."
+        "An order is the lines that share an order id; its net value is what was paid less discounts and refunds,"
+        " at most its value. An order that was sent back altogether does not count. Refunds that name no order "
+        "lower the revenue of their day."
     ),
     (
-        "A session ends after 30 minutes without an event. A cart is abandoned after 24 hours without a purchase, and gone "
-        "after 30 days. Funnel steps are ordered; a journey is a customer and a product, followed for 30 days from its first "
-        "view."
+        "A session ends after 30 minutes without an event. A cart is abandoned after 24 hours without a purchase,"
+        " and gone after 30 days. Funnel steps are ordered; a journey is a customer and a product, followed for "
+        "30 days from its first view."
     ),
     (
-        "Intervals hold the true value 95 times of 100: Wilson for shares, Fisher's z for correlations, a bootstrap over "
-        "customers for order values, quasi-Poisson for campaigns. Where many groups are compared, the level is divided by "
-        "their number. A month, a cohort's month or a churn window that is not over is left out."
+        "Intervals hold the true value 95 times of 100: Wilson for shares, Fisher's z for correlations, a "
+        "bootstrap over customers for order values, quasi-Poisson for campaigns. Where many groups are compared, "
+        "the level is divided by their number. A month, a cohort's month or a churn window that is not over is "
+        "left out."
     ),
-    "Models are tested on customers at a later moment than they were trained on, with nothing known that came afterwards.",
-    "Sessions, carts and orders follow the same rules as the live features; docs/sql.md has the tables behind the report.",
+    (
+        "Models are tested on customers at a later moment than they were trained on, with nothing known that came"
+        " afterwards."
+    ),
+    (
+        "Sessions, carts and orders follow the same rules as the live features; docs/sql.md has the tables behind"
+        " the report."
+    ),
 )
 
 
