@@ -3,14 +3,17 @@
 from typing import Final
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from analytics import judged, plots
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.judged import MODEL
 from analytics.samples import Samples
 from analytics.shop import Shop
 from analytics.words import counted, money, percent
+from churn import evaluate
 from churn.features import LOOK_BACK_DAYS
+from churn.model import Floats
 
 TOP: Final = 0.1
 DAYS: Final = 90
@@ -64,16 +67,16 @@ def answer(shop: Shop) -> Finding:
     )
 
 
-def _interval(values: judged.Floats, chosen: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> tuple[float, float]:
+def _interval(values: Floats, chosen: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> tuple[float, float]:
     """Of the share of the chosen in the sum, over customers drawn with replacement."""
     chance, is_chosen = np.random.default_rng(judged.SEED), np.zeros(len(values))
     is_chosen[chosen] = 1
     draws = [chance.integers(0, len(values), len(values)) for _ in range(300)]
     shares = [float((values * is_chosen)[draw].sum() / max(values[draw].sum(), 1e-9)) for draw in draws]
-    return judged.evaluate.interval(np.array(shares))
+    return evaluate.interval(np.array(shares))
 
 
-def _gains(chances: dict[str, judged.Floats], values: judged.Floats) -> plots.Figure:
+def _gains(chances: dict[str, Floats], values: Floats) -> Figure:
     figure, axes = plots.axes("Revenue caught", "share of buyers, most likely first", "share of revenue", (5.4, 3.8))
     share = np.arange(1, len(values) + 1) / len(values)
     for name, chance in chances.items():
@@ -81,3 +84,11 @@ def _gains(chances: dict[str, judged.Floats], values: judged.Floats) -> plots.Fi
     axes.plot([0, 1], [0, 1], "--", color="grey", label="chance")
     axes.legend(fontsize=8)
     return figure
+
+
+BIG_SPENDERS: Final = Analysis(
+    "big-spenders",
+    "Big spenders of the next 90 days",
+    "Which buyers will spend most?",
+    answer,
+)

@@ -4,12 +4,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import statsmodels.api as sm
+from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint, proportions_ztest
 
 from analytics import judged, plots
 from analytics.big_spenders import buyers
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.samples import HORIZON, Samples
 from analytics.shop import Shop
 from analytics.words import percent
@@ -76,12 +77,11 @@ def odds(labels: Labels, quantities: dict[str, Floats]) -> list[Odds]:
         columns.append((ranks - ranks.mean()) / max(ranks.std(), 1e-9))
     fitted = sm.Logit(labels, sm.add_constant(np.column_stack(columns))).fit(disp=0)
     intervals = fitted.conf_int()
-    return [
-        Odds(
-            name, float(np.exp(fitted.params[place])), *np.exp(intervals[place]).tolist(), float(fitted.pvalues[place])
-        )
-        for place, name in enumerate(quantities, 1)
-    ]
+    found = []
+    for place, name in enumerate(quantities, 1):
+        low, high = np.exp(intervals[place]).tolist()
+        found.append(Odds(name, float(np.exp(fitted.params[place])), low, high, float(fitted.pvalues[place])))
+    return found
 
 
 def answer(shop: Shop) -> Finding:
@@ -152,7 +152,7 @@ def _table(sizes: list[Effect], both: list[Odds]) -> Table:
     return Table(columns, rows, "Churners against those who ordered; more than 0 and 1: more churn")
 
 
-def _drawn(labels: Labels, recency: Floats, rarity: Floats) -> plots.Figure:
+def _drawn(labels: Labels, recency: Floats, rarity: Floats) -> Figure:
     figure, axes = plots.axes("Churn by fifths", "fifth, from the least", "share that churned", (5.4, 3.8))
     for name, values in (("days since the last order", recency), ("rarity of sessions", rarity)):
         parts = np.array_split(labels[np.argsort(values, kind="stable")], 5)
@@ -162,3 +162,11 @@ def _drawn(labels: Labels, recency: Floats, rarity: Floats) -> plots.Figure:
     axes.set_ylim(0, 1)
     axes.legend(fontsize=8)
     return figure
+
+
+HYPOTHESIS: Final = Analysis(
+    "churn-hypothesis",
+    "Recency, sessions and churn",
+    "Do long recency and rare sessions go with more churn?",
+    answer,
+)

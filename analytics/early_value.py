@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
 from analytics import experiments, judged, plots
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.judged import MODEL
 from analytics.samples import DAY_MS, EARLY, Samples
 from analytics.shop import Shop
@@ -184,7 +185,7 @@ def _action(sure: list[Signal], found: judged.Judged, caught: float) -> str:
     )
 
 
-def _drawn(seen: list[Signal]) -> plots.Figure:
+def _drawn(seen: list[Signal]) -> Figure:
     return plots.ranges(
         "Signs of the first 30 days",
         [signal.name for signal in seen],
@@ -230,3 +231,11 @@ def _who(test: Samples, is_top: Flags) -> Table:
 def _mean(values: Floats) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+EARLY_VALUE: Final = Analysis(
+    "early-value",
+    "The top 5 % and how to know them early",
+    "Who are the most valuable customers, and what tells them in the first 30 days?",
+    answer,
+)

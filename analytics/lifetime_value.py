@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from analytics import bg_nbd, judged, plots, purchases
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.purchases import Bought
 from analytics.shop import Shop
 from analytics.words import money, percent
@@ -149,7 +150,7 @@ def answer(shop: Shop) -> Finding:
     )
 
 
-def _drawn(found: Held, currency: str) -> plots.Figure:
+def _drawn(found: Held, currency: str) -> Figure:
     return plots.lines(
         f"Value in {DAYS} days, by tenth of the customers",
         [str(number) for number in range(1, DECILES + 1)],
@@ -183,3 +184,11 @@ def _processes(found: Held) -> Table:
 
 def _said(process: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.3f}" for value in process)
+
+
+LIFETIME_VALUE: Final = Analysis(
+    "lifetime-value",
+    "Customer lifetime value",
+    "What will each customer bring?",
+    answer,
+)

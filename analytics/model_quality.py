@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from analytics import judged, live_model, plots
 from analytics.big_spenders import buyers
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.samples import HORIZON
 from analytics.shop import Shop
 from analytics.words import listed, percent
@@ -79,7 +80,7 @@ def _table(compared: dict[str, Any], champion: str) -> Table:
     return Table(("", *METRICS.values()), rows, "The same later customers for all; 95 % intervals")
 
 
-def _drawn(compared: dict[str, Any]) -> plots.Figure:
+def _drawn(compared: dict[str, Any]) -> Figure:
     values = [tuple(each["roc_auc"]) for each in compared.values()]
     return plots.ranges("ROC-AUC on the test", list(compared), values, "95 % interval", at=0.5)
 
@@ -171,6 +172,20 @@ def _drift_table(drifts: list[Drift]) -> Table:
     return Table(("", "PSI", "by chance up to", "moved"), rows[:SHOWN], "Buyers now beside those of the model's test")
 
 
-def _psi(drifts: list[Drift]) -> plots.Figure:
+def _psi(drifts: list[Drift]) -> Figure:
     shown = drifts[:SHOWN]
     return plots.bars("Furthest moved", [each.name for each in shown], [each.psi for each in shown], "PSI")
+
+
+PERFORMANCE: Final = Analysis(
+    "model-performance",
+    "How good the churn model is",
+    "How well does the live model tell who churns, beside the other models?",
+    performance,
+)
+RETRAINING: Final = Analysis(
+    "retraining",
+    "When to train again",
+    "Have customers moved away from the model, and do its risks still come true?",
+    retraining,
+)

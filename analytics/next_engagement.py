@@ -1,9 +1,11 @@
 """Who will be highly engaged in the coming period (R6.7): by the engagement index of those 90 days alone."""
 
+from typing import Final
+
 import numpy as np
 
 from analytics import judged
-from analytics.finding import Finding
+from analytics.finding import Analysis, Finding
 from analytics.judged import MODEL
 from analytics.samples import HORIZON, Samples
 from analytics.shop import Shop
@@ -57,3 +59,11 @@ def answer(shop: Shop) -> Finding:
             judged.classes(found, ("not high", "high")),
         ],
     )
+
+
+ENGAGEMENT: Final = Analysis(
+    "next-engagement",
+    "High engagement in the next 90 days",
+    "Who will be highly engaged in the coming period?",
+    answer,
+)

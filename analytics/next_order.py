@@ -7,15 +7,17 @@ hold 80 % is taken from orders that came after an earlier moment (split conforma
 from typing import Final, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from statsmodels.stats.proportion import proportion_confint
 
 from analytics import judged, plots
 from analytics.big_spenders import buyers
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.judged import MODEL
 from analytics.samples import HORIZON, Samples
 from analytics.shop import Shop
 from analytics.words import counted, percent
+from churn import evaluate
 from churn.model import Floats
 from churn.purchase_process import Histories, NotFitted, Process, fit, p_none
 from churn.row import GAPS_TRUSTED, USUAL_GAP_MEDIAN_DAYS
@@ -161,13 +163,21 @@ def _action(found: judged.Judged) -> str:
     )
 
 
-def _calibration(found: judged.Judged) -> plots.Figure:
+def _calibration(found: judged.Judged) -> Figure:
     figure, axes = plots.axes(
         "Foretold and real", "chance of an order, mean of a tenth", "share that ordered", (5.4, 3.8)
     )
     for name, chance in found.chances.items():
-        bins = judged.evaluate.bins(found.labels, chance)
+        bins = evaluate.bins(found.labels, chance)
         axes.plot([each[0] for each in bins], [each[1] for each in bins], "o-", markersize=3, label=name)
     axes.plot([0, 1], [0, 1], "--", color="grey", label="right")
     axes.legend(fontsize=8)
     return figure
+
+
+NEXT_ORDER: Final = Analysis(
+    "next-order",
+    "The next order",
+    "Will the next order come within 30 days, and when?",
+    answer,
+)

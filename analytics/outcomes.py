@@ -40,7 +40,7 @@ class NetOrders(NamedTuple):
     def after(self, asked: Samples, days: float, from_days: float = 0.0) -> Came:
         """Of each row of `asked` in the days (moment + from_days, moment + days]."""
         count = len(asked.customer_ids)
-        came = Came(*(np.zeros(count) for _ in range(3)), np.full(count, np.nan))
+        came = Came(np.zeros(count), np.zeros(count), np.zeros(count), np.full(count, np.nan))
         if not len(self.ids):
             return came
         places = np.minimum(np.searchsorted(self.ids, asked.customer_ids), len(self.ids) - 1)

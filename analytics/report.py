@@ -5,8 +5,10 @@ from typing import Final
 
 from analytics import words
 from analytics.finding import Number
+from analytics.quality import limitations
 from analytics.run import Answer, Answered
 from analytics.shop import Shop
+from analytics.words import listed
 from churn import report_page
 from churn.report_page import Section, Table
 
@@ -22,20 +24,36 @@ def page(shop: Shop, answered: Sequence[Answered]) -> str:
         f"as known at {shop.moment:%d %B %Y %H:%M} UTC. Money in {shop.currency}."
     )
     chapters = [
-        Section(title=chapter.title, sections=[_section(each, shop.currency) for each in chapter.answers])
+        Section(chapter.title, sections=[_section(each, shop.currency) for each in chapter.answers])
         for chapter in answered
     ]
-    return report_page.render(title, lead, [_summary(answered), *chapters])
+    return report_page.render(
+        title, lead, [_summary(answered), *chapters, _actions(answered), Section("Limitations", limitations(shop))]
+    )
 
 
 def _summary(answered: Sequence[Answered]) -> Section:
-    found = [(each.analysis.title, each.finding) for chapter in answered for each in chapter.answers]
-    rows = [(title, finding.headline, finding.action) for title, finding in found if finding is not None]
-    return Section(
-        "Executive summary",
-        [f"{len(rows)} of {len(found)} questions can be answered with this history."],
-        [Table(("", "What was found", "What to do"), rows)],
-    )
+    found = [each for chapter in answered for each in chapter.answers]
+    open_questions = [each.analysis.title for each in found if each.finding is None]
+    words = [f"{len(found) - len(open_questions)} of {len(found)} questions can be answered with this history."]
+    if open_questions:
+        words.append(f"Not answered, each says below why: {listed(open_questions)}.")
+    sections = [
+        Section(chapter.title, [each.finding.headline for each in chapter.answers if each.finding is not None])
+        for chapter in answered
+        if any(each.finding is not None for each in chapter.answers)
+    ]
+    return Section("Executive summary", words, sections=sections)
+
+
+def _actions(answered: Sequence[Answered]) -> Section:
+    rows = [
+        (each.analysis.title, each.finding.action)
+        for chapter in answered
+        for each in chapter.answers
+        if each.finding is not None
+    ]
+    return Section("Recommendations", ["What each finding asks for."], [Table(("", "what to do"), rows)])
 
 
 def _section(answer: Answer, currency: str) -> Section:

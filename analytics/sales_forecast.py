@@ -8,11 +8,13 @@ from datetime import date, datetime, time, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
 from analytics import plots
-from analytics.finding import CannotAnswer, Finding, Number, Rows
+from analytics.finding import Analysis, CannotAnswer, Finding, Number, Rows
 from analytics.shop import Shop
 from analytics.words import counted, money, percent
 from churn import evaluate
@@ -70,9 +72,9 @@ def smooth(values: Floats, days: int) -> Forecast:
     is_log = bool(values.min() > 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = ETSModel(np.log(values) if is_log else values, error="add", seasonal="add", seasonal_periods=WEEK).fit(
-            disp=False
-        )
+        fitted = ETSModel(
+            pd.Series(np.log(values) if is_log else values), error="add", seasonal="add", seasonal_periods=WEEK
+        ).fit(disp=False)
     ahead = fitted.get_prediction(len(values), len(values) + days - 1)
     low, high = np.asarray(ahead.pred_int(1 - LEVEL)).T
     mean = np.asarray(ahead.predicted_mean)
@@ -198,7 +200,7 @@ def _table(ours: Errors, theirs: Errors) -> Table:
     return Table(("", "RMSE", "MAE", "MAPE", "MASE"), rows, f"{ORIGINS} origins, {TESTED} days each")
 
 
-def _drawn(days: list[date], values: Floats, test: Backtest, coming: list[date], ahead: Forecast) -> plots.Figure:
+def _drawn(days: list[date], values: Floats, test: Backtest, coming: list[date], ahead: Forecast) -> Figure:
     figure, axes = plots.axes("Net revenue by day")
     shown = min(len(days), LEAST_DAYS)
     axes.plot(days[-shown:], values[-shown:], color="grey", linewidth=1, label="real")
@@ -216,3 +218,12 @@ def _drawn(days: list[date], values: Floats, test: Backtest, coming: list[date],
     axes.legend(fontsize=8)
     figure.autofmt_xdate(rotation=30)
     return figure
+
+
+FORECAST: Final = Analysis(
+    "sales-forecast",
+    "Daily sales to come",
+    "What will be sold in the next four weeks?",
+    answer,
+    ("sales-forecast",),
+)

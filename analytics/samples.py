@@ -52,7 +52,13 @@ class Samples(NamedTuple):
 
     def where(self, chosen: NDArray[np.bool_]) -> "Samples":
         """The rows for which `chosen` is true."""
-        return Samples(*(column[chosen] for column in self))
+        return Samples(
+            self.customer_ids[chosen],
+            self.moments_ms[chosen],
+            self.joined_ms[chosen],
+            self.engagement_next[chosen],
+            self.matrix[chosen],
+        )
 
     def at(self, *moments: datetime) -> "Samples":
         """The rows of these cut-offs."""

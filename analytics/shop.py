@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from pyarrow import parquet
 
 from analytics import outcomes, samples
 from churn import offline, truth
@@ -57,6 +58,11 @@ class Shop:
     def features(self) -> Any:
         """The fold of everybody at `as_of`: an Arrow table with `churn.offline.FEATURE_SCHEMA`."""
         return offline.feature_table(self.history, self.as_of, processes=self.processes)
+
+    @cached_property
+    def stored(self) -> int:
+        """How many events lie in the history, repeated and later ones too."""
+        return sum(parquet.read_metadata(file).num_rows for file in self.history.glob("date=*/*.parquet"))
 
     @cached_property
     def sampled(self) -> samples.Sampled:

@@ -3,9 +3,10 @@
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from analytics import live_model, plots
-from analytics.finding import Finding, Number
+from analytics.finding import Analysis, Finding, Number
 from analytics.live_model import Asked
 from analytics.shop import Shop
 from analytics.words import listed, money, percent
@@ -126,7 +127,15 @@ def _by_segment(asked: Asked, monetary: Floats) -> Table:
     return Table(("segment", "customers", "mean risk", "revenue of the last year"), rows, "Who they are")
 
 
-def _histogram(risk: Floats) -> plots.Figure:
+def _histogram(risk: Floats) -> Figure:
     figure, axes = plots.axes("Risks now", f"risk of no order in {HORIZON_DAYS} days", "customers", (5.4, 3.4))
     axes.hist(risk, bins=np.linspace(0, 1, 21), color=plots.COLOUR)
     return figure
+
+
+WHO_CHURNS: Final = Analysis(
+    "who-churns",
+    "Who churns in 90 days",
+    "Who will not order within 90 days, and how sure is that?",
+    answer,
+)

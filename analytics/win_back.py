@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from matplotlib.figure import Figure
+
 from analytics import experiments, plots
 from analytics.experiments import Arms, Effect, Pooled, Ratio
-from analytics.finding import CannotAnswer, Finding, Number
+from analytics.finding import Analysis, CannotAnswer, Finding, Number
 from analytics.shop import Shop
 from analytics.words import counted, listed, percent
 from churn.report_page import Table
@@ -98,31 +100,41 @@ def _table(folder: Path) -> str | None:
     """How SQL reads the one file of a folder beside the history."""
     for pattern, reader in (("*.parquet", "read_parquet"), ("*.csv", "read_csv")):
         if any(folder.glob(pattern)):
-            return f"{reader}('{(folder / pattern).as_posix().replace(chr(39), chr(39) * 2)}')"
+            return f"{reader}({_quoted((folder / pattern).as_posix())})"
     return None
 
 
 def tried(shop: Shop) -> list[Tried]:
     """Every action among all customers and among the lapsed, in the order of their begin."""
+    return _adjusted([each for action in actions(shop) for each in tried_of(shop, action)])
+
+
+def tried_of(shop: Shop, action: Action) -> list[Tried]:
+    """One action; none where a group is too small."""
     source = _table(shop.history / CUSTOMERS)
-    assigned = (
-        f"(SELECT customer_id, experiment, variant, is_held_out FROM {source})"
-        if source
-        else f"({_ASSIGNED_BY_PROFILE})"
+    assigned = f"SELECT customer_id, experiment, variant, is_held_out FROM {source}" if source else _ASSIGNED_BY_PROFILE
+    # Campaigns go to all but the global holdout, which lies above them.
+    treated = "NOT is_held_out" if action.kind == CAMPAIGN else "variant = 'treatment'"
+    chosen = "true" if action.kind == CAMPAIGN else f"experiment = {_quoted(action.name)}"
+    shop.sql.execute(
+        f"CREATE OR REPLACE TEMP TABLE groups AS SELECT customer_id, bool_and({treated}) AS is_treated "
+        f"FROM ({assigned}) WHERE {chosen} GROUP BY customer_id"
     )
-    found = []
-    for action in actions(shop):
-        # Campaigns go to all but the global holdout, which lies above them.
-        treated = "NOT is_held_out" if action.kind == CAMPAIGN else "variant = 'treatment'"
-        chosen = "true" if action.kind == CAMPAIGN else f"experiment = '{action.name.replace(chr(39), chr(39) * 2)}'"
-        shop.sql.execute(
-            f"CREATE OR REPLACE TEMP TABLE groups AS SELECT customer_id, bool_and({treated}) AS is_treated "
-            f"FROM {assigned} WHERE {chosen} GROUP BY customer_id"
-        )
-        found += _tried(action, _groups(shop, action))
-    asked = [each for each in found if each.effect]
-    adjusted = iter(experiments.adjusted([each.effect.p for each in asked if each.effect]) if asked else [])
-    return [each._replace(p_adjusted=next(adjusted)) if each.effect else each for each in found]
+    return _tried(action, _groups(shop, action))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _adjusted(found: list[Tried]) -> list[Tried]:
+    """P values adjusted within each family: actions of one kind among the same customers."""
+    p_values: dict[tuple[str, str], float] = {}
+    for family in {(each.action.kind, each.among) for each in found}:
+        asked = [each for each in found if each.effect and (each.action.kind, each.among) == family]
+        adjusted = experiments.adjusted([each.effect.p for each in asked if each.effect]) if asked else []
+        p_values |= {(each.action.name, each.among): p for each, p in zip(asked, adjusted, strict=True)}
+    return [each._replace(p_adjusted=p_values.get((each.action.name, each.among), 1.0)) for each in found]
 
 
 def _groups(shop: Shop, action: Action) -> dict[bool, dict[str, Any]]:
@@ -202,7 +214,7 @@ def _words(found: list[Tried], broken: list[str], campaigns: Pooled | None) -> l
         (
             "Everybody counts in the group that they were assigned to, whatever reached them; groups are "
             "compared while the "
-            f"action ran, and p values are adjusted for {len(found)} comparisons (Holm)."
+            "action ran, and p values are adjusted for the actions of a kind among the same customers (Holm)."
         ),
         f"The sizes of the groups fit the plan in all but {listed(broken)}: nothing is said of it."
         if broken
@@ -235,7 +247,7 @@ def _numbers(found: list[Tried], campaigns: Pooled | None) -> list[Number]:
     return numbers
 
 
-def _drawn(found: list[Tried]) -> plots.Figure:
+def _drawn(found: list[Tried]) -> Figure:
     judged = [each for each in found if each.effect]
     return plots.ranges(
         "More customers that order",
@@ -279,3 +291,11 @@ def _needed(found: list[Tried]) -> Table:
             rows.append((each.action.name, each.among, percent(base), f"{100 * least:.2f}", f"{size:,}"))
     columns = ("experiment", "among", "order without it", "least found, points", "customers for a tenth more")
     return Table(columns, rows, "What tests of this size find in four of five cases, and how many a small effect takes")
+
+
+WIN_BACK: Final = Analysis(
+    "win-back",
+    "What brings customers back",
+    "Which actions bring customers back, by random groups?",
+    answer,
+)

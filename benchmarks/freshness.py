@@ -29,7 +29,6 @@ from churn import topics
 from stack.errors import StackError
 from stack.kafka_offsets import lag
 from stack.pipeline import Pipeline, StepFailed
-from stack.stack import Stack
 from stack.waiting import wait_until
 from stack.workers import EsIngest, Scorer, StreamProcessor
 
@@ -40,7 +39,7 @@ P99_GOAL_MS: Final = 300
 WARM_UP_S: Final = 10.0
 EVERY: Final = 2
 POLL_MS: Final = 4
-PATIENCE_S: Final = 900.0
+PATIENCE_S: Final = 3_600.0
 TRAINING_REFUSED: Final = 2
 
 log = logging.getLogger(__name__)
@@ -142,9 +141,8 @@ class Rehearsal:
         self._history = directory / "history"
         self._models = directory / "models"
         self.pipeline = Pipeline(
-            directory / "stack", {"HISTORY_DIR": str(self._history), "MODEL_DIR": str(self._models)}
+            directory / "stack", {"HISTORY_DIR": str(self._history), "MODEL_DIR": str(self._models)}, free_ports=True
         )
-        self.pipeline.servers = Stack(directory / "stack", free_ports=True)
         for server in self.pipeline.servers.services:
             server.start_timeout_s = PATIENCE_S  # a busy machine is no reason to give up what takes an hour
         self.has_model = False

@@ -39,7 +39,7 @@ OURS, MEMORY, KAFKA = "es_ingest", "`parallel_bulk` from memory", "Kafka, `json.
 CONTENDERS: Final = (OURS, MEMORY, KAFKA)
 POLL_S: Final = 0.05
 WARM_UP: Final = 0.1
-STUCK_AFTER_S: Final = 120.0
+STUCK_AFTER_S: Final = 300.0
 UNTIL: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -241,7 +241,10 @@ def main() -> int:
     events = payloads(options.events // 50, options.events)
     with tempfile.TemporaryDirectory(prefix="ebb-bench-") as name:
         directory = Path(name)
-        with Stack(directory / "stack", services=("kafka", "elasticsearch"), free_ports=True) as stack:
+        stack = Stack(directory / "stack", services=("kafka", "elasticsearch"), free_ports=True)
+        for server in stack.services:
+            server.start_timeout_s = STUCK_AFTER_S
+        with stack:
             try:
                 bench = Bench(stack, directory, events)
                 speeds = play(bench, options.rounds, lambda line: print(line, file=sys.stderr, flush=True))

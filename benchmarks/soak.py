@@ -285,8 +285,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=int, default=60, help="with the warm-up (default: %(default)s)")
     parser.add_argument("--warm-up", type=int, help="minutes that do not count for the slopes (default: a quarter)")
     parser.add_argument("--rate", type=float, default=1_000, help="live events per second (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=200_000)
-    parser.add_argument("--events", type=int, default=800_000, help="of the history (default: %(default)s)")
+    parser.add_argument("--customers", type=int, default=60_000)
+    parser.add_argument("--events", type=int, default=400_000, help="of the history (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="bring tables and plot into docs/")
     options = parser.parse_args()
     warm_up = max(1, options.minutes // 4) if options.warm_up is None else options.warm_up

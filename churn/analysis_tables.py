@@ -372,6 +372,226 @@ VALUE_TIERS: Final = Table(
     ("tier",),
 )
 
+REVENUE_COUNTRIES: Final = Table(
+    "revenue-countries",
+    "Revenue by country over the whole history.",
+    _AS_OF,
+    (
+        *_keywords(country=f"Country of the customer, {_UNKNOWN}."),
+        *_counts(customers="Customers.", buyers="Of these, with a net order.", orders="Net orders."),
+        *_money(gross="Price x quantity.", revenue="Net revenue.", aov="Net value of orders / orders."),
+        *_numbers(revenue_share="Share of all net revenue."),
+    ),
+    ("country",),
+)
+KPIS_MONTHLY: Final = Table(
+    "kpis-monthly",
+    "Visits, orders, revenue, churn and retention by month.",
+    _MONTH,
+    (
+        *_counts(
+            visits="Visits.",
+            orders="Net orders.",
+            buyers="Customers with a net order.",
+            repeat_buyers="Of these, who had ordered before.",
+            base="Customers with a net order in the 90 days before the month.",
+            retained="Of these, with a net order in the 90 days from its first day.",
+        ),
+        *_money(gross="Price x quantity.", revenue="Net revenue.", aov="Net value of orders / orders."),
+        *_numbers(
+            conversion="Visits with a purchase / visits.",
+            retention_rate="retained / base; missing while the 90 days are not over.",
+            churn_rate="1 - retention rate.",
+        ),
+        *_flags(is_mature="Whether the month is over."),
+    ),
+    (AT,),
+)
+ENGAGEMENT: Final = Table(
+    "engagement",
+    "Do engagement ratios go with revenue? Rank correlation over customers.",
+    _AS_OF,
+    (
+        *_keywords(ratio="The ratio or habit.", meaning="What it is."),
+        *_counts(customers="Customers for whom it is known."),
+        *_numbers(
+            correlation="Spearman's rank correlation with net revenue.",
+            low="Lower end of its 95 % interval (Fisher's z).",
+            high="Upper end.",
+        ),
+    ),
+    ("ratio",),
+)
+CLUSTERS: Final = Table(
+    "clusters",
+    "Customers grouped by how they visit (k-means on standardised habits).",
+    _AS_OF,
+    (
+        *_keywords(cluster="Its number, 1 is the largest.", character="What sets it apart."),
+        *_counts(customers="Customers."),
+        *_numbers(
+            share="Of all customers.",
+            sessions="Sessions, mean.",
+            views_per_session="Views per session, mean.",
+            session_s="Seconds per session, mean.",
+            carts_per_view="Carts / views, mean.",
+            purchase_share="Sessions with a purchase / sessions, mean.",
+            idle_days="Days since the last event, mean.",
+        ),
+        *_money(revenue_per_customer="Net revenue / customers."),
+    ),
+    ("cluster",),
+)
+RISKY_GROUPS: Final = Table(
+    "risky-groups",
+    "How much of what is sold is sent back or given away, by group.",
+    _AS_OF,
+    (
+        *_keywords(dimension="country, channel, category or price.", group="The group."),
+        *_counts(orders="Orders (lines for categories and prices).", refunded="Of these, with a refund."),
+        *_money(gross="Price x quantity.", refunds="Refunds.", discounts="Discounts."),
+        *_numbers(
+            refund_rate="refunded / orders.",
+            refund_rate_low="Lower end of its 95 % interval (Wilson).",
+            refund_rate_high="Upper end.",
+            given_share="(Refunds + discounts) / gross.",
+        ),
+        *_flags(is_risky="Whether its refund rate is above the rate of all others for sure (Bonferroni, p < 0.05)."),
+    ),
+    ("dimension", "group"),
+)
+COHORT_VALUES: Final = Table(
+    "cohort-values",
+    "What customers bring, by the month in which they were first seen, by first channel and by first category.",
+    _AS_OF,
+    (
+        *_keywords(dimension="signup month, first channel or first category.", cohort="The group."),
+        *_counts(customers="Customers.", buyers="Of these, with a net order.", orders="Net orders."),
+        *_money(
+            revenue="Net value of their orders.",
+            aov="Revenue / orders.",
+            aov_low="Lower end of its 95 % interval (bootstrap over customers).",
+            aov_high="Upper end.",
+            revenue_per_customer="Revenue / customers.",
+        ),
+    ),
+    ("dimension", "cohort"),
+)
+PRODUCT_VIEWS: Final = Table(
+    "product-views",
+    "Products looked at in the same session more than by chance.",
+    _AS_OF,
+    (
+        *_keywords(
+            product_a="One product.", product_b="The other.", name_a="Name of the first.", name_b="Name of the second."
+        ),
+        *_counts(sessions="Sessions with both.", rank="1 is the strongest pair by lift."),
+        *_numbers(lift="Sessions with both / expected by chance.", p_value="Fisher, Bonferroni."),
+    ),
+    ("product_a", "product_b"),
+)
+SEQUENCES: Final = Table(
+    "sequences",
+    "What the next order is of, by the category of this one.",
+    _AS_OF,
+    (
+        *_keywords(from_category="Category of most value in an order.", to_category="That of the customer's next."),
+        *_counts(orders="Orders followed by such a next one."),
+        *_numbers(
+            share="Of all next orders after the first category.",
+            lift="Share / share of the second category among all next orders.",
+            days_median="Median days between the two.",
+        ),
+    ),
+    ("from_category", "to_category"),
+)
+RECOMMENDATIONS: Final = Table(
+    "recommendations",
+    "Products for each buyer: bought together with what they have, and not yet theirs.",
+    _AS_OF,
+    (
+        *_keywords(
+            customer_id="The buyer.",
+            product_id="The product.",
+            product_name="Its name.",
+            because_of="What they have that speaks for it most.",
+        ),
+        *_counts(rank="1 is the best."),
+        *_numbers(score="Sum of the confidences of the rules that lead to it."),
+    ),
+    ("customer_id", "rank"),
+)
+SEASONALITY: Final = Table(
+    "seasonality",
+    "Visits, orders and conversion by hour, weekday and month.",
+    _AS_OF,
+    (
+        *_keywords(cycle="hour, weekday or month.", slot="The hour (UTC), the weekday or the month."),
+        *_counts(place="Place of the slot in its cycle, from 0.", visits="Visits.", orders="Net orders."),
+        *_money(revenue="Net value of orders."),
+        *_numbers(
+            visits_index="Visits a day in this slot / mean of the cycle.",
+            conversion="Visits with a purchase / visits.",
+            conversion_low="Lower end of its 95 % interval (Wilson).",
+            conversion_high="Upper end.",
+        ),
+    ),
+    ("cycle", "slot"),
+)
+PEAKS: Final = Table(
+    "peaks",
+    "Days with far more visits than the weeks around them, no campaign running.",
+    "The first day of the peak.",
+    (
+        *_times(until="Its last day."),
+        *_counts(days="Days.", visits="Visits."),
+        *_numbers(factor="Visits / expected from the weeks around."),
+    ),
+    (AT,),
+)
+CAMPAIGNS: Final = Table(
+    "campaigns",
+    "Campaigns of limited time: how many more visits there were in their days.",
+    "The first day of the campaign.",
+    (
+        *_keywords(campaign="The campaign."),
+        *_times(until="Its last day."),
+        *_counts(visits="Visits in these days.", brought="Of these, that carry its name.", orders="Net orders."),
+        *_money(revenue="Net value of these orders.", revenue_more="Of this, by the lift."),
+        *_numbers(
+            lift="More visits than expected from the weeks around, as a share.",
+            lift_low="Lower end of its 95 % interval (quasi-Poisson).",
+            lift_high="Upper end.",
+            conversion_brought="Conversion of visits that carry its name.",
+            conversion_others="Conversion of the others in these days.",
+        ),
+    ),
+    ("campaign",),
+)
+ATTRIBUTION: Final = Table(
+    "attribution",
+    "Orders and revenue by the channel of the first and of the last visit in the 30 days until the order.",
+    _AS_OF,
+    (
+        *_keywords(dimension="channel or campaign.", source=f"The channel or campaign, {_UNKNOWN}."),
+        *_counts(first_orders="Net orders by first touch.", last_orders="Net orders by last touch."),
+        *_money(first_revenue="Their net value by first touch.", last_revenue="By last touch."),
+        *_numbers(first_share="Share of revenue by first touch.", last_share="By last touch."),
+    ),
+    ("dimension", "source"),
+)
+DATA_QUALITY: Final = Table(
+    "data-quality",
+    "Every field of the events: how often it is missing where it matters, and what is in it.",
+    _AS_OF,
+    (
+        *_keywords(field="The field.", low="Smallest value, or the most frequent.", high="Largest value."),
+        *_counts(events="Events to which the field applies.", missing="Of these, without it.", distinct="Values."),
+        *_numbers(missing_share="missing / events.", outliers="Events beyond 3 interquartile ranges (numbers only)."),
+    ),
+    ("field",),
+)
+
 MODELS: Final = Table(
     "models",
     "The models compared by a training run on its test.",
@@ -479,6 +699,22 @@ BOARD_TABLES: Final = (
     SALES_DAILY,
     VALUE_TIERS,
 )
+REPORT_TABLES: Final = (
+    REVENUE_COUNTRIES,
+    KPIS_MONTHLY,
+    ENGAGEMENT,
+    CLUSTERS,
+    RISKY_GROUPS,
+    COHORT_VALUES,
+    PRODUCT_VIEWS,
+    SEQUENCES,
+    RECOMMENDATIONS,
+    SEASONALITY,
+    PEAKS,
+    CAMPAIGNS,
+    ATTRIBUTION,
+    DATA_QUALITY,
+)
 MODEL_TABLES: Final = (MODELS, MODEL_CALIBRATION, MODEL_DRIFT, MODEL_SCORES, SALES_FORECAST)
-ALL: Final[tuple[Table, ...]] = (*BOARD_TABLES, *MODEL_TABLES)
+ALL: Final[tuple[Table, ...]] = (*BOARD_TABLES, *REPORT_TABLES, *MODEL_TABLES)
 BY_NAME: Final = {table.name: table for table in ALL}

@@ -13,26 +13,29 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from churn import letter_replay, logs, settings
+from churn import kafka_access, letter_replay, logs, settings
 from churn.dead_letters import DeadLetter, payload_of
 from churn.letter_replay import Letters, OnRead
+from churn.refusal import EXIT_REFUSED, AccessRefused
+from churn.settings import KafkaSettings
 
 PIPED_WIDTH = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: done; 1: Kafka is away or there is no such letter; 3: some that were to be replayed are bad still."""
+    """0: done; 1: Kafka is away, or there is no such letter; 3: some to be replayed are bad still; 77: not let in."""
     chosen = _parser().parse_args(arguments)
     logs.configure("dead_letters", settings.read(settings.LogSettings).log_format)
-    kafka = settings.read(settings.KafkaSettings).kafka_bootstrap_servers
+    kafka = settings.read(settings.KafkaSettings)
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     try:
         with _progress("reading dead letters") as on_read:
-            letters = letter_replay.read(kafka, on_read)
+            letters = letter_replay.read(kafka.kafka_bootstrap_servers, on_read, kafka_access.from_settings(kafka))
         return _COMMANDS[chosen.command](chosen, letters, kafka, console)
     except KafkaError as error:
-        print(f"Kafka at {kafka} (KAFKA_BOOTSTRAP_SERVERS): {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        why = kafka_access.explained(error, kafka.kafka_bootstrap_servers, kafka_access.from_settings(kafka))
+        print(why, file=sys.stderr)
+        return EXIT_REFUSED if isinstance(why, AccessRefused) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,7 +58,7 @@ def _progress(what: str) -> Iterator[OnRead]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _list(chosen: argparse.Namespace, letters: Letters, kafka: str, console: Console) -> int:
+def _list(chosen: argparse.Namespace, letters: Letters, kafka: KafkaSettings, console: Console) -> int:
     console.print(_of_reason(letters, chosen.reason) if chosen.reason else _by_reason(letters))
     return 0
 
@@ -81,7 +84,7 @@ def _of_reason(letters: Letters, reason: str) -> Table:
     return table
 
 
-def _show(chosen: argparse.Namespace, letters: Letters, kafka: str, console: Console) -> int:
+def _show(chosen: argparse.Namespace, letters: Letters, kafka: KafkaSettings, console: Console) -> int:
     letter = letters.by_id.get(chosen.letter_id)
     if letter is None:
         print(f"no dead letter {chosen.letter_id}: `list --reason R` names them", file=sys.stderr)
@@ -94,16 +97,17 @@ def _show(chosen: argparse.Namespace, letters: Letters, kafka: str, console: Con
     return 0
 
 
-def _replay(chosen: argparse.Namespace, letters: Letters, kafka: str, console: Console) -> int:
+def _replay(chosen: argparse.Namespace, letters: Letters, kafka: KafkaSettings, console: Console) -> int:
     wanted = [letter for letter in letters.by_id.values() if chosen.reason in (None, letter.reason)]
     with _progress("looking for what was sent") as on_read:
         done = letter_replay.replay(
-            kafka,
+            kafka.kafka_bootstrap_servers,
             letters,
             wanted,
             currency=settings.read(settings.ShopSettings).shop_currency,
             now=datetime.now(UTC),
             on_read=on_read,
+            security=kafka_access.from_settings(kafka),
         )
     console.print(f"{done.sent:,} sent again, {done.sent_before:,} sent by an earlier replay")
     _tell(console, "still bad", done.still_bad)
@@ -117,7 +121,7 @@ def _tell(console: Console, what: str, counts: Counter[str]) -> None:
         console.print(f"{counts.total():,} {what}: {each}", soft_wrap=True)
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Letters, str, Console], int]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Letters, KafkaSettings, Console], int]] = {
     "list": _list,
     "show": _show,
     "replay": _replay,

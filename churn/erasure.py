@@ -21,6 +21,7 @@ from pyarrow import parquet
 
 from churn import dead_letters, letter_replay, topics
 from churn.dead_letters import DeadLetter
+from churn.kafka_access import OPEN, KafkaSecurity
 from churn.truth import FOLDER as SIMULATED_TRUTH
 
 INDICES: Final = ("events-*", "customers", "risk-*", "dead-letters-*", "analytics-*")
@@ -39,28 +40,32 @@ class IndexUnavailable(ConnectionError):
 # --- topics -----------------------------------------------------------------------------------------------------------
 
 
-def remove_from_topics(bootstrap_servers: str, customer_ids: Collection[str]) -> None:
+def remove_from_topics(bootstrap_servers: str, customer_ids: Collection[str], security: KafkaSecurity = OPEN) -> None:
     """Tombstones for their states and their cards; Kafka itself drops what was before when it compacts.
 
     Raises `KafkaError`.
     """
     keys = [customer_id.encode() for customer_id in customer_ids]
-    _bury(bootstrap_servers, [(topic, key) for key in keys for topic in (topics.FEATURES, topics.RISK)])
+    _bury(bootstrap_servers, [(topic, key) for key in keys for topic in (topics.FEATURES, topics.RISK)], security)
 
 
-def remove_letters(bootstrap_servers: str, customer_ids: Collection[str]) -> Counter[str]:
+def remove_letters(
+    bootstrap_servers: str, customer_ids: Collection[str], security: KafkaSecurity = OPEN
+) -> Counter[str]:
     """Tombstones for the letters about them, and their notes; how many letters. Raises `KafkaError`."""
-    letters = letter_replay.read(bootstrap_servers)
+    letters = letter_replay.read(bootstrap_servers, security=security)
     gone = [
         name for name, letter in letters.by_id.items() if not dead_letters.customers_in(letter).isdisjoint(customer_ids)
     ]
     notes = [letters.notes[name].letter_id for name in gone if name in letters.notes]
-    _bury(bootstrap_servers, [(topics.DEAD_LETTERS, letter_id.encode()) for letter_id in [*gone, *notes]])
+    _bury(bootstrap_servers, [(topics.DEAD_LETTERS, letter_id.encode()) for letter_id in [*gone, *notes]], security)
     return Counter({f"topic {topics.DEAD_LETTERS}": len(gone)})
 
 
-def _bury(bootstrap_servers: str, keys: Sequence[tuple[str, bytes]]) -> None:
-    producer: Any = KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), acks="all", linger_ms=20)
+def _bury(bootstrap_servers: str, keys: Sequence[tuple[str, bytes]], security: KafkaSecurity) -> None:
+    producer: Any = KafkaProducer(
+        bootstrap_servers=bootstrap_servers.split(","), acks="all", linger_ms=20, **security.client_options()
+    )
     try:
         sent = [producer.send(topic, None, key=key) for topic, key in keys]
         producer.flush()

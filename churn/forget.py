@@ -15,10 +15,12 @@ from typing import Final, NamedTuple
 from elasticsearch import Elasticsearch
 from kafka.errors import KafkaError
 
-from churn import erasure, feature_store, forgotten, forgotten_topic, logs, settings, topics
+from churn import erasure, feature_store, forgotten, forgotten_topic, kafka_access, logs, settings, topics
 from churn.erasure import IndexUnavailable
-from churn.feature_store import RedisFeatureStore, StoreUnavailable
+from churn.feature_store import RedisFeatureStore, StoreRefused, StoreUnavailable
 from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong, Forgotten
+from churn.kafka_access import OPEN, KafkaSecurity
+from churn.refusal import EXIT_REFUSED, AccessRefused
 from churn.topics import TopicMissing, WrongPartitions
 
 # A service hears of the list within a second, and writes what it has in hand within the next.
@@ -38,27 +40,33 @@ class Places(NamedTuple):
     store: RedisFeatureStore
     elasticsearch: Elasticsearch
     directories: tuple[Path, ...]
+    security: KafkaSecurity = OPEN
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: nothing of them is left; 1: a neighbour is away or somebody still writes of them; 78: a wrong setting."""
+    """0: nothing is left; 1: a neighbour is away, or somebody writes of them yet; 77: not let in; 78: wrong setting."""
     chosen = _parser().parse_args(arguments)
     logs.configure("forget", settings.read(settings.LogSettings).log_format)
     own, paths = settings.read(settings.ForgetSettings), settings.read(settings.PathSettings)
     if not own.key:
         print("FORGET_KEY: set it, to a secret that every service gets too (.env.example)", file=sys.stderr)
         return 78
+    kafka = settings.read(settings.KafkaSettings)
     places = Places(
-        settings.read(settings.KafkaSettings).kafka_bootstrap_servers,
+        kafka.kafka_bootstrap_servers,
         feature_store.from_settings(settings.read(settings.RedisSettings)),
-        _connect(settings.read(settings.ElasticsearchSettings)),
+        Elasticsearch(**settings.read(settings.ElasticsearchSettings).connection(), request_timeout=REQUEST_TIMEOUT_S),
         (paths.history_dir, paths.model_dir, *chosen.files),
+        kafka_access.from_settings(kafka),
     )
     try:
         removed = forget(places, own.key, own.forgotten_file, chosen.customer_ids, everybody=chosen.everybody)
     except (ForgetKeyMissing, ForgetKeyWrong) as error:
         print(error, file=sys.stderr)
         return 78
+    except (AccessRefused, StoreRefused) as error:
+        print(error, file=sys.stderr)
+        return EXIT_REFUSED
     except (
         *(KafkaError, StoreUnavailable, IndexUnavailable, TopicMissing, WrongPartitions),
         *(StillWritten, OSError),
@@ -84,24 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _connect(elastic: settings.ElasticsearchSettings) -> Elasticsearch:
-    user, password = elastic.elasticsearch_username, elastic.elasticsearch_password
-    return Elasticsearch(
-        elastic.elasticsearch_url,
-        basic_auth=(user, password.get_secret_value() if password else "") if user else None,
-        request_timeout=REQUEST_TIMEOUT_S,
-    )
-
-
 def forget(
     places: Places, key: bytes, list_file: Path, customer_ids: Collection[str], *, everybody: bool = False
 ) -> Counter[str]:
     """Put them on the list and remove them; how much was removed, by place. Raises what a place raises."""
-    topics.check(places.kafka)
-    follower = forgotten_topic.Follower(places.kafka, key)
+    topics.check(places.kafka, places.security)
+    follower = forgotten_topic.Follower(places.kafka, key, places.security)
     listed = follower.load()
     try:
-        forgotten_topic.add(places.kafka, key, [each for each in customer_ids if each not in listed])
+        forgotten_topic.add(places.kafka, key, [each for each in customer_ids if each not in listed], places.security)
         for each in customer_ids:
             listed.add(forgotten.digest(key, each))
         forgotten.write_file(list_file, key, listed.digests)
@@ -121,7 +120,9 @@ def _found_anywhere(places: Places, listed: Forgotten) -> set[str]:
 
 
 def _remove_until_gone(places: Places, gone: Collection[str], listed: Forgotten) -> Counter[str]:
-    removed = Counter({"Redis": places.store.erase(sorted(gone))}) + erasure.remove_letters(places.kafka, gone)
+    removed = Counter({"Redis": places.store.erase(sorted(gone))}) + erasure.remove_letters(
+        places.kafka, gone, places.security
+    )
     for directory in places.directories:
         removed += erasure.remove_from_files(directory, listed.__contains__)
     for _ in range(MOST_LOOKS):
@@ -131,7 +132,7 @@ def _remove_until_gone(places: Places, gone: Collection[str], listed: Forgotten)
         again += erasure.remove_from_indices(places.elasticsearch, gone)
         removed += again
         if not again.total():
-            erasure.remove_from_topics(places.kafka, gone)
+            erasure.remove_from_topics(places.kafka, gone, places.security)
             return removed
     raise StillWritten(f"after {MOST_LOOKS} looks somebody still writes of them: do all services have this FORGET_KEY?")
 

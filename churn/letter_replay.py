@@ -17,6 +17,7 @@ from kafka.partitioner import murmur2
 from churn import dead_letters, topics, whole_topic
 from churn.dead_letters import KEPT_BYTES, DeadLetter
 from churn.events import Event, InvalidEvent, Reason, decode
+from churn.kafka_access import OPEN, KafkaSecurity
 
 HEADER: Final = "replayed"
 REPLAYED: Final = "replayed"
@@ -61,10 +62,10 @@ def note_id(letter_id: str) -> str:
     return f"{letter_id}-{REPLAYED}"
 
 
-def read(bootstrap_servers: str, on_read: OnRead = lambda done, total: None) -> Letters:
+def read(bootstrap_servers: str, on_read: OnRead = lambda done, total: None, security: KafkaSecurity = OPEN) -> Letters:
     """All dead letters, the latest of each id. What is no letter is passed over. Raises `KafkaError`."""
     latest: dict[str, DeadLetter | None] = {}
-    for message in whole_topic.read(bootstrap_servers, topics.DEAD_LETTERS, on_read=on_read):
+    for message in whole_topic.read(bootstrap_servers, topics.DEAD_LETTERS, on_read=on_read, security=security):
         if message.value is None:
             latest.pop((message.key or b"").decode(errors="replace"), None)
             continue
@@ -86,6 +87,7 @@ def replay(
     currency: str,
     now: datetime,
     on_read: OnRead = lambda done, total: None,
+    security: KafkaSecurity = OPEN,
 ) -> Replayed:
     """Send what can be read of the chosen letters to topic `events`, and note it. Raises `KafkaError`."""
     result = Replayed(0, 0, Counter(), Counter())
@@ -101,7 +103,7 @@ def replay(
         else:
             to_send.append(readable)
     fresh = [each for each in to_send if not letters.is_replayed(each.letter.letter_id)]
-    sent = _send_once(bootstrap_servers, letters, fresh, now, on_read)
+    sent = _send_once(bootstrap_servers, letters, fresh, now, on_read, security)
     return result._replace(sent=sent, sent_before=len(to_send) - sent)
 
 
@@ -121,13 +123,21 @@ def read_letter(letter: DeadLetter, currency: str) -> Readable:
 
 
 def _send_once(
-    bootstrap_servers: str, letters: Letters, fresh: Sequence[Readable], now: datetime, on_read: OnRead
+    bootstrap_servers: str,
+    letters: Letters,
+    fresh: Sequence[Readable],
+    now: datetime,
+    on_read: OnRead,
+    security: KafkaSecurity,
 ) -> int:
     """Send those that no earlier replay has sent; how many."""
     begun = [letters.notes[each.letter.letter_id] for each in fresh if each.letter.letter_id in letters.notes]
-    there = _sent_since(bootstrap_servers, min(note.failed_at for note in begun), on_read) if begun else set()
+    since = min((note.failed_at for note in begun), default=None)
+    there = _sent_since(bootstrap_servers, since, on_read, security) if since else set()
     missing = [each for each in fresh if each.letter.letter_id not in there]
-    producer: Any = KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), acks="all", linger_ms=20)
+    producer: Any = KafkaProducer(
+        bootstrap_servers=bootstrap_servers.split(","), acks="all", linger_ms=20, **security.client_options()
+    )
     try:
         _note(producer, [each.letter for each in missing if each.letter.letter_id not in letters.notes], SENDING, now)
         _send(producer, missing)
@@ -137,9 +147,9 @@ def _send_once(
     return len(missing)
 
 
-def _sent_since(bootstrap_servers: str, moment: datetime, on_read: OnRead) -> set[str]:
+def _sent_since(bootstrap_servers: str, moment: datetime, on_read: OnRead, security: KafkaSecurity) -> set[str]:
     """The letters whose events were sent since that moment."""
-    messages = whole_topic.read(bootstrap_servers, topics.EVENTS, since=moment, on_read=on_read)
+    messages = whole_topic.read(bootstrap_servers, topics.EVENTS, since=moment, on_read=on_read, security=security)
     return {letter_id for message in messages if (letter_id := replayed_letter(message)) is not None}
 
 

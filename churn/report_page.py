@@ -55,7 +55,7 @@ def _svg(figure: Any, name: str) -> Markup:
     return Markup(svg[svg.index("<svg") :])
 
 
-_NUMBER: Final = re.compile(r"[-+]?[\d,]*\.?\d+( ?%| ?[a-z]{1,3})?|—|")
+_NUMBER: Final = re.compile(r"[-+]?[\d,]*\.?\d+( ?%| ?[A-Za-z]{1,4})?|—|")
 
 _PAGE: Final = """<!doctype html>
 <html lang="en">

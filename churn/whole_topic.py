@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from churn import topics
 from churn.events import epoch_ms
+from churn.kafka_access import OPEN, KafkaSecurity
 
 POLLED_TOGETHER: Final = 4_000
 
@@ -18,13 +19,17 @@ def read(
     *,
     since: datetime | None = None,
     on_read: Callable[[int, int], object] = lambda done, total: None,
+    security: KafkaSecurity = OPEN,
 ) -> Iterator[Any]:
     """The messages that the topic holds now, those of a partition in their order; `since` leaves out older ones.
 
     `on_read` is told of (offsets done, offsets to do). Raises `kafka.errors.KafkaError`.
     """
     consumer: Any = KafkaConsumer(
-        bootstrap_servers=bootstrap_servers.split(","), enable_auto_commit=False, auto_offset_reset="earliest"
+        bootstrap_servers=bootstrap_servers.split(","),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        **security.client_options(),
     )
     try:
         partitions = [TopicPartition(topic, number) for number in range(topics.PARTITIONS)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stack.errors import StackError
-from stack.ports import free_port, is_free
+from stack.ports import free_port, is_free, pick_free_ports
 from stack.service import Service
 from stack.stack import Stack
 from stack.workers import PROJECT, WORKERS, EsIngest, Worker
@@ -19,11 +19,19 @@ class StepFailed(StackError):
 
 
 class Pipeline:
-    """Servers and services below `directory`; a default port that is taken gives way to a free one."""
+    """Servers and services below `directory`; a default port that is taken gives way to a free one.
 
-    def __init__(self, directory: Path, variables: Mapping[str, str] | None = None) -> None:
-        idle = (server for server in Stack(directory).services if not server.is_running)
-        self.servers = Stack(directory, ports={each.name: free_port() for each in idle if not is_free(each.port)})
+    `free_ports` has everything on free ports, so that several pipelines can start at the same time.
+    """
+
+    def __init__(
+        self, directory: Path, variables: Mapping[str, str] | None = None, *, free_ports: bool = False
+    ) -> None:
+        idle = [server for server in Stack(directory).services if not server.is_running]
+        taken = [each for each in idle if free_ports or not is_free(each.port)]
+        found = pick_free_ports(len(taken) + len(WORKERS))
+        self.servers = Stack(directory, ports={each.name: found.pop() for each in taken})
+        self._ports = {kind: found.pop() for kind in WORKERS} if free_ports else {}
         self._variables = dict(variables or {})
 
     @property
@@ -38,7 +46,7 @@ class Pipeline:
 
     def worker(self, kind: type[Worker]) -> Worker:
         """A service of this pipeline, running or not."""
-        worker = kind(self.servers.directory, self.variables)
+        worker = kind(self.servers.directory, self.variables, port=self._ports.get(kind))
         if worker.is_running or is_free(worker.port):
             return worker
         return kind(self.servers.directory, self.variables, port=free_port())

@@ -107,8 +107,6 @@ class Indexing:
         mutation: str | None = None,
     ) -> None:
         self.stack = stack
-        for server in stack.services:
-            server.start_timeout_s = PATIENCE_S
         self.chance = random.Random(SEED)
         self.kills: Counter[str] = Counter()
         self._client = Elasticsearch(stack.elasticsearch.url, max_retries=0, request_timeout=60)

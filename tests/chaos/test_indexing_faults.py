@@ -10,7 +10,7 @@ from churn import topics
 from stack.stack import Stack
 
 from ..stream_processing import Message, empty_topics, some_events
-from .indexing import Indexing, some_cards
+from .indexing import PATIENCE_S, Indexing, some_cards
 
 EVENTS = 200_000
 CARDS = 5_000
@@ -22,7 +22,10 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("indexing")
-    with Stack(directory, services=("kafka", "elasticsearch"), free_ports=True) as stack:
+    stack = Stack(directory, services=("kafka", "elasticsearch"), free_ports=True)
+    for server in stack.services:
+        server.start_timeout_s = PATIENCE_S
+    with stack:
         yield stack
 
 

@@ -24,7 +24,7 @@ from stack.workers import PROJECT
 from ..stream_processing import wait_until_done
 
 PAGES = re.compile(rb"pages=(127\.0\.0\.1:\d+)")
-TIMEOUT_S = 60
+TIMEOUT_S = 240
 
 
 @contextmanager
