@@ -123,8 +123,8 @@ def _require_events(table: Any, directory: Path) -> None:
     bad = len(table) - pc.sum(pc.fill_null(is_good, False)).as_py() if len(table) else 0
     if bad:
         raise HistoryRaw(
-            f"{directory}: {bad:,} of {len(table):,} rows are no events (unknown type, no customer or no units); send it "
-            "through `python -m producer replay`, which sets them aside, or clean it with `python -m producer clean`"
+            f"{directory}: {bad:,} of {len(table):,} rows are no events (unknown type, no customer or no units); let "
+            "`python -m producer replay` set them aside, or clean the history with `python -m producer clean`"
         )
 
 
