@@ -100,6 +100,9 @@ soak: $(READY) ## an hour at 1,000 events/s: memory and freshness of every proce
 chaos: $(READY) ## 15 minutes with a random kill -9 every 20 s (MINUTES=15 RATE=1000 WRITE=1, ARGS=...)
 	$(RUN) tests.chaos.pipeline --minutes $(or $(MINUTES),15) --rate $(or $(RATE),1000) $(if $(WRITE),--write) $(ARGS)
 
+report: $(READY) ## analyse the history into report/report.html and tables (HISTORY=dir, ARGS=--index)
+	$(RUN) analytics $(if $(HISTORY),--history $(HISTORY)) $(ARGS)
+
 docs: $(READY) ## write the generated pages below docs/
 	$(RUN) docs.generate
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import duckdb
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -30,10 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # what fails is said once, below
     try:
+        if chosen.sql is not None:
+            return _query(chosen)
         rows = _analyse(chosen, console)
         if chosen.index:
             _index(rows, settings.read(settings.ElasticsearchSettings), console)
-    except (HistoryMissing, analysis_index.NotIndexed, OSError) as error:
+    except (HistoryMissing, analysis_index.NotIndexed, duckdb.Error, OSError) as error:
         print(f"analytics: {error}", file=sys.stderr)
         return FAILED
     return 0
@@ -47,6 +50,7 @@ def _parser(paths: settings.PathSettings) -> argparse.ArgumentParser:
     parser.add_argument(
         "--as-of", type=_moment, metavar="TIME", help="like 2026-01-01T00:00:00Z; default: the end of the history"
     )
+    parser.add_argument("--sql", metavar="QUERY", help="only answer this query (docs/sql.md)")
     parser.add_argument("--index", action="store_true", help="write the tables into Elasticsearch, too")
     return parser
 
@@ -56,11 +60,20 @@ def _moment(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+def _query(chosen: argparse.Namespace) -> int:
+    sql = views.connect(chosen.history, chosen.as_of or views.end_of(chosen.history), os.cpu_count() or 1)
+    found = sql.sql(chosen.sql)
+    if found is not None:
+        found.show(max_rows=1_000)
+    return 0
+
+
 def _analyse(chosen: argparse.Namespace, console: Console) -> dict[str, Rows]:
     with console.status(f"reading {chosen.history}"):
         as_of = chosen.as_of or views.end_of(chosen.history)
         processes = os.cpu_count() or 1
         sql = views.connect(chosen.history, as_of, processes)
+    sql.execute("SET enable_progress_bar = false")  # DuckDB's own would stand across ours
     shop = Shop(
         chosen.history, sql, as_of, settings.read(settings.ShopSettings).shop_currency, chosen.models, processes
     )

@@ -288,7 +288,6 @@ def connect(history: Path, as_of: datetime, threads: int = 2) -> duckdb.DuckDBPy
     Raises `HistoryMissing` where there are no events.
     """
     sql = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": threads})
-    sql.execute("SET enable_progress_bar = false")  # the caller shows progress
     moment = as_of.astimezone(UTC)
     parameters = {"files": _files(history), "moment": moment.replace(tzinfo=None)}
     for view in VIEWS:

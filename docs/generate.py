@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from churn import settings
+from analytics.views import CARTS, VIEWS
+from churn import analysis_tables, settings
 from churn.events import EventSchema
 from churn.features import FEATURES
 from churn.risk_card import FEATURES_SHOWN, FIELDS
@@ -129,11 +130,102 @@ def customer_success() -> str:
     return f"{NOTE}\n{CUSTOMER_SUCCESS}{rows}"
 
 
+SQL = """\
+# The history in SQL
+
+`python -m analytics --history DIR --sql QUERY` answers a question about a history. The same tables are there in Python
+(`analytics.views.connect`) and in the notebooks. The engine is DuckDB, in memory on the Parquet files.
+
+Times are UTC, without a zone. Money in columns `*_minor` is in cents, exact; divide by 100. A history is seen as known
+at `--as-of` (its end by default): what happened or arrived later is not there, and a repeated `event_id` counts once.
+Sessions, carts and orders follow the rules of the live features, and tests hold the two against each other.
+
+| table | what it holds |
+| --- | --- |
+"""
+
+SQL_EXAMPLES = """
+## Examples
+
+Net revenue, orders and average order value by month:
+
+```sql
+SELECT date_trunc('month', ordered_at) AS month, count(*) AS orders, sum(net_minor) / 100 AS revenue,
+    sum(net_minor) / count(*) / 100 AS average_order_value
+FROM orders WHERE is_net GROUP BY month ORDER BY month
+```
+
+Customers who have left a cart behind and not bought it, with what lies in it:
+
+```sql
+SELECT customer_id, last_act_at, value_minor / 100 AS value, category
+FROM carts WHERE is_abandoned AND became = 'open' ORDER BY value DESC LIMIT 20
+```
+
+How many who look at a product put it into the cart and buy it, by category:
+
+```sql
+SELECT category, count(first_view_at) AS viewed, count(cart_at) / count(first_view_at) AS to_cart,
+    count(purchase_at) / nullif(count(cart_at), 0) AS to_purchase
+FROM journeys WHERE first_view_at IS NOT NULL GROUP BY category ORDER BY viewed DESC
+```
+
+Visits, their length and how many end with a purchase, by device:
+
+```sql
+SELECT device, count(*) AS visits, median(duration_s) AS seconds, avg((purchases > 0)::INT) AS conversion
+FROM sessions WHERE is_visit GROUP BY device ORDER BY visits DESC
+```
+
+The best customers who have been silent for 60 days (before the last event of the history):
+
+```sql
+SELECT customer_id, country, orders, net_minor / 100 AS revenue, last_order_at
+FROM customers WHERE last_order_at < (SELECT max(occurred_at) FROM events) - INTERVAL 60 DAY
+ORDER BY net_minor DESC LIMIT 20
+```
+
+Orders as they stood at a moment of the past, refunds that came later left out:
+
+```sql
+SELECT count(*) AS orders, sum(net_minor) / 100 AS revenue FROM orders_at(TIMESTAMP '2025-07-01') WHERE is_net
+```
+"""
+
+
+def sql_page() -> str:
+    """The tables of the SQL layer with examples, which a test runs."""
+    rows = "\n".join(f"| `{view.name}` | {view.what} |" for view in (*VIEWS, CARTS))
+    return f"{NOTE}\n{SQL}{rows}\n{SQL_EXAMPLES}"
+
+
+ANALYSES = """\
+# Tables of the analyses
+
+`python -m analytics` writes them as `tables/<name>.parquet`, with `--index` also into the index `analytics-<name>`;
+`python -m training` writes those of models. Every row has an `@timestamp`; a run replaces the rows of the one before.
+"""
+
+
+def analyses_page() -> str:
+    """Every table of the analyses with its columns."""
+    parts = [NOTE, ANALYSES]
+    for table in analysis_tables.ALL:
+        key = ", ".join(f"`{name}`" for name in table.key)
+        parts += [f"## {table.name}", "", f"{table.what} One row per {key}.", "", "| column | kind | meaning |"]
+        parts += ["| --- | --- | --- |", f"| `@timestamp` | time | {table.at} |"]
+        parts += [f"| `{column.name}` | {column.kind} | {column.meaning} |" for column in table.columns]
+        parts.append("")
+    return "\n".join(parts)
+
+
 PAGES = {
     "event.schema.json": event_schema,
     "feature-table.md": feature_table,
     "settings.md": settings_table,
     "customer-success.md": customer_success,
+    "sql.md": sql_page,
+    "analyses.md": analyses_page,
 }
 
 

@@ -13,7 +13,7 @@ PATTERNS: Final[dict[Format, tuple[str, Json]]] = {
     "money": ("number", {"pattern": "0,0.00"}),
     "amount": ("number", {"pattern": "0,0"}),
     "percent": ("percent", {"pattern": "0.0%"}),
-    "moment": ("date", {"pattern": "YYYY-MM-DD HH:mm:ss"}),
+    "moment": ("date", {"pattern": "D MMM HH:mm:ss"}),
     "duration": (
         "duration",
         {"inputFormat": "seconds", "outputFormat": "humanizePrecise", "outputPrecision": 1, "useShortSuffix": True},

@@ -1,5 +1,6 @@
 """The data views: which indices people look at, and how a field of them is written."""
 
+import re
 from typing import Final
 
 from churn import analysis_tables
@@ -16,10 +17,12 @@ _BY_UNIT: Final[dict[str, Format]] = {
 }
 _CARD: Final[dict[str, Format]] = {
     "risk": "percent",
+    "scored_at": "moment",
     "money_at_stake": "money",
     **{feature.name: _BY_UNIT[feature.unit] for feature in FEATURES if feature.unit in _BY_UNIT},
 }
-_DRIVERS: Final = {"top_driver": {feature.name: feature.meaning.rstrip(".") for feature in FEATURES}}
+# What stands before the first comma or bracket is enough for a row of a table.
+_DRIVERS: Final = {"top_driver": {each.name: re.split(r"[,;.]| \(", each.meaning)[0] for each in FEATURES}}
 
 CUSTOMERS: Final = DataView("customers", "customers", "Customers: the latest risk card of each", _CARD, _DRIVERS)
 RISK: Final = DataView("risk", "risk-*", "Risk: every card over time", _CARD, _DRIVERS)
@@ -27,9 +30,15 @@ EVENTS: Final = DataView(
     "events", "events-*", "Events: what customers did", {"price": "money", "discount": "money", "revenue": "money"}
 )
 ARRIVALS: Final = DataView(
-    "arrivals", "events-*", "Arrivals: events by when they came", {"delay_s": "duration"}, time_field="ingested_at"
+    "arrivals",
+    "events-*",
+    "Arrivals: events by when they came",
+    {"delay_s": "duration", "ingested_at": "moment"},
+    time_field="ingested_at",
 )
-DEAD_LETTERS: Final = DataView("dead-letters", "dead-letters-*", "Dead letters: what could not be read")
+DEAD_LETTERS: Final = DataView(
+    "dead-letters", "dead-letters-*", "Dead letters: what could not be read", {"@timestamp": "moment"}
+)
 PIPELINE: Final = DataView("pipeline", "pipeline-*", "Pipeline: what was indexed, and how soon")
 
 _BY_KIND: Final[dict[str, Format]] = {"count": "whole", "money": "money", "number": "number"}

@@ -172,7 +172,7 @@ def _height(texts: list[str]) -> int:
     """In grid units, of a panel half a board of 1,440 pixels wide with paragraphs of 10 points."""
     rows = sum(-(-len(part) // _NOTE_LINE_CHARACTERS) for text in texts for part in text.split("\n\n"))
     paragraphs = sum(len(text.split("\n\n")) for text in texts)
-    return -(-(rows * 19 + paragraphs * 11 + 72) // 28)
+    return -(-(rows * 19 + paragraphs * 11 + 84) // 28)
 
 
 # --- boards -----------------------------------------------------------------------------------------------------------

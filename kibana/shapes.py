@@ -334,7 +334,7 @@ def by_value(measure: Measure, field: str, colours: Mapping[str, str]) -> tuple[
     return tuple(
         replace(
             measure,
-            label=value[:1].upper() + value[1:],
+            label=(value[:1].upper() + value[1:]).replace("_", " "),
             where=" and ".join(filter(None, (measure.where, _equals(field, value)))),
             colour=colour,
         )

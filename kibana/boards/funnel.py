@@ -1,5 +1,6 @@
 """Board "Funnel and carts": where people who look do not buy, how long they take, and what to do about it."""
 
+from dataclasses import replace
 from typing import Final
 
 from churn.analysis_tables import CARTS_DAILY, FUNNEL_DAILY, FUNNEL_LEAKS, FUNNEL_PRODUCTS, FUNNEL_TIMES
@@ -108,7 +109,7 @@ _LEAKING_PRODUCTS: Final = Table(
     widths={
         "Product": 180,
         "Largest leak": 140,
-        "What to do": 640,
+        "What to do": 740,
         "Journeys lost": 130,
         "Viewed": 90,
         "View → purchase": 110,
@@ -175,7 +176,7 @@ FUNNEL: Final = Board(
                 Metric(
                     "Of these, recovered",
                     _CARTS,
-                    _RECOVERY,
+                    replace(_RECOVERY, colour=None),
                     where=_MATURE,
                     subtitle="bought within 30 days",
                     about="carts recovered / carts abandoned, of those begun over 31 days ago: recovery may take 30.",
@@ -218,10 +219,10 @@ FUNNEL: Final = Board(
                 ),
             ),
         ),
-        Row(14, (_LARGEST_LEAKS,)),
-        Row(14, (_by("category", "Category"), _TIME_TO_ACT)),
+        Row(17, (_LARGEST_LEAKS,)),
+        Row(17, (_by("category", "Category"), _TIME_TO_ACT)),
         Row(10, (_by("channel", "Channel"), _by("country", "Country"))),
-        Row(14, (_LEAKING_PRODUCTS,)),
+        Row(18, (_LEAKING_PRODUCTS,)),
         Row(
             11,
             (

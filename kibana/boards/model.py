@@ -46,7 +46,7 @@ _TENTHS: Final = Cases(
     "Risk",
     (
         *(
-            (f"{tenth}0-{tenth + 1}0 %", f"risk >= {tenth / 10} and risk < {tenth / 10 + 0.1:.1f}")
+            (f"{tenth * 10}-{tenth * 10 + 10} %", f"risk >= {tenth / 10} and risk < {tenth / 10 + 0.1:.1f}")
             for tenth in range(9)
         ),
         ("90-100 %", "risk >= 0.9"),
@@ -134,7 +134,7 @@ MODEL: Final = Board(
             ),
         ),
         Row(
-            10,
+            12,
             (
                 Table(
                     "Models compared",
@@ -202,10 +202,10 @@ MODEL: Final = Board(
                 Heatmap(
                     "Drift over time",
                     _DRIFT,
-                    OverTime("1w", "Week"),
+                    OverTime("1M", "Month"),
                     Terms("feature", "Feature", size=8),
                     highest("psi", "PSI", format="decimal"),
-                    about="the largest PSI of each week, of the eight features that moved most.",
+                    about="the largest PSI of each month, of the eight features that moved most.",
                 ),
             ),
         ),

@@ -104,6 +104,7 @@ PIPELINE_HEALTH: Final = Board(
                     about="messages and rows that could not be read.",
                 ),
             ),
+            widths=(10, 10, 7, 7, 7, 7),
         ),
         Row(
             11,
@@ -170,7 +171,7 @@ PIPELINE_HEALTH: Final = Board(
                     DEAD_LETTERS,
                     (Terms("reason", "Reason", size=20), Terms("stage", "Found by", size=5)),
                     (count("Dead letters"), highest("@timestamp", "Last", format="moment")),
-                    widths={"Dead letters": 110, "Last": 200},
+                    widths={"Dead letters": 110, "Last": 160},
                     about="why messages could not be read, who found out, and when last.",
                 ),
             ),

@@ -164,7 +164,7 @@ REVENUE: Final = Board(
         ),
         Row(10, (_by("country", "Country"), _by("channel", "Channel"))),
         Row(
-            14,
+            17,
             (
                 Table(
                     "Net revenue by category",

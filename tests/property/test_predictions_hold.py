@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from analytics import early_value, lifetime_value, next_order, sales_forecast, views, win_back
+from analytics import early_value, experiments, lifetime_value, next_order, sales_forecast, views, win_back
 from analytics.finding import Finding
 from analytics.shop import Shop
 from churn import truth
@@ -20,11 +20,24 @@ UNTIL = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan(num_customers=10_000, num_events=350_000, days=730, seed=7, until=UNTIL)
 
 
+# Enough visits for the planted effect to be found in most experiments.
+BUSY_YEAR = Plan(num_customers=10_000, num_events=500_000, days=365, seed=7, until=UNTIL)
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Two years, so that last year's season is known."""
+    return simulated(PLAN, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return simulated(BUSY_YEAR, tmp_path_factory)
+
+
+def simulated(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     directory = tmp_path_factory.mktemp("simulated") / "history"
-    simulation = Simulation(PLAN, 2)
+    simulation = Simulation(plan)
     history_files.write(directory, simulation.tables(), simulation.shop, "parquet")
     return Shop(directory, views.connect(directory, UNTIL), UNTIL, "EUR", processes=2)
 
@@ -36,18 +49,37 @@ def number(finding: Finding, name: str) -> tuple[float, float, float]:
     return found.value, found.low or 0.0, found.high or 0.0
 
 
-def test_the_planted_effect_lies_in_the_interval_of_the_experiment_and_is_found(shop: Shop) -> None:
-    said = json.loads((shop.history / truth.FOLDER / truth.POPULATION).read_text())["experiment"]
-    expected = said["expected_conversion"]
-    found = next(
-        each for each in win_back.tried(shop) if (each.action.name, each.among) == ("reminder", win_back.EVERYBODY)
-    )
+def experiment_of(shop: Shop) -> win_back.Tried:
+    asked = ("reminder", win_back.EVERYBODY)
+    found = next(each for each in win_back.tried(shop) if (each.action.name, each.among) == asked)
+    expected = expected_in(shop)
     assert not found.ratio.is_broken
     assert abs(found.arms.treated + found.arms.control - expected["customers"]) <= 5
+    return found
+
+
+def expected_in(shop: Shop) -> dict[str, float]:
+    said = json.loads((shop.history / truth.FOLDER / truth.POPULATION).read_text())
+    conversion: dict[str, float] = said["experiment"]["expected_conversion"]
+    return conversion
+
+
+def test_the_planted_effect_lies_in_the_interval_of_the_experiment_and_is_found(busy: Shop) -> None:
+    found, expected = experiment_of(busy).effect, expected_in(busy)
+    assert found is not None
+    assert found.low < expected["treatment"] - expected["control"] < found.high
+    assert found.is_found
+    assert found.low > 0
+
+
+def test_an_effect_too_small_for_the_groups_is_not_claimed(shop: Shop) -> None:
+    found, expected = experiment_of(shop), expected_in(shop)
+    real = expected["treatment"] - expected["control"]
+    least = experiments.detectable(expected["control"], found.arms)
+    assert least is not None
+    assert least > real
     assert found.effect is not None
-    assert found.effect.low < expected["treatment"] - expected["control"] < found.effect.high
-    assert found.effect.is_found
-    assert found.effect.low > 0
+    assert found.effect.low < real < found.effect.high
 
 
 def test_before_the_experiment_began_its_groups_did_not_differ(shop: Shop) -> None:
