@@ -58,7 +58,10 @@ def _attributed(shop: Shop) -> Finding:
     named = [row for row in rows if row["dimension"] == "campaign" and row["source"] != "unknown"]
     by_campaign = sum(row["last_share"] or 0 for row in named)
     return Finding(
-        headline=f"By last touch {last['source']} brings most ({percent(last['last_share'] or 0)} of revenue), by "
+        headline=f"{last['source']} brings most by first and by last touch ({percent(first['first_share'] or 0)} and "
+        f"{percent(last['last_share'] or 0)} of revenue)."
+        if first["source"] == last["source"]
+        else f"By last touch {last['source']} brings most ({percent(last['last_share'] or 0)} of revenue), by "
         "first touch "
         f"{first['source']} ({percent(first['first_share'] or 0)}).",
         action=f"{gap['source']} {'opens' if opens else 'closes'} more than it {'closes' if opens else 'opens'}: "

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analytics.shop import Shop
 from churn import report_page
 
-Unit = Literal["count", "money", "share", "number", "days", "seconds", "date"]
+Unit = Literal["count", "money", "share", "number", "days", "seconds"]
 Rows = Sequence[Mapping[str, Any]]
 
 

@@ -28,8 +28,48 @@ def page(shop: Shop, answered: Sequence[Answered]) -> str:
         for chapter in answered
     ]
     return report_page.render(
-        title, lead, [_summary(answered), *chapters, _actions(answered), Section("Limitations", limitations(shop))]
+        title,
+        lead,
+        [
+            _summary(answered),
+            *chapters,
+            _actions(answered),
+            Section("Limitations", limitations(shop)),
+            Section("Methodology", METHODOLOGY),
+        ],
     )
+
+
+METHODOLOGY: Final = (
+    (
+        "Only events are seen that had happened and arrived at the moment of the report; a repeated event counts "
+        "once. All times are UTC."
+    ),
+    (
+        "An order is the lines that share an order id; its net value is what was paid less discounts and refunds,"
+        " at most its value. An order that was sent back altogether does not count. Refunds that name no order "
+        "lower the revenue of their day."
+    ),
+    (
+        "A session ends after 30 minutes without an event. A cart is abandoned after 24 hours without a purchase,"
+        " and gone after 30 days. Funnel steps are ordered; a journey is a customer and a product, followed for "
+        "30 days from its first view."
+    ),
+    (
+        "Intervals hold the true value 95 times of 100: Wilson for shares, Fisher's z for correlations, a "
+        "bootstrap over customers for order values, quasi-Poisson for campaigns. Where many groups are compared, "
+        "the level is divided by their number. A month, a cohort's month or a churn window that is not over is "
+        "left out."
+    ),
+    (
+        "Models are tested on customers at a later moment than they were trained on, with nothing known that came"
+        " afterwards."
+    ),
+    (
+        "Sessions, carts and orders follow the same rules as the live features; docs/sql.md has the tables behind"
+        " the report."
+    ),
+)
 
 
 def _summary(answered: Sequence[Answered]) -> Section:
@@ -64,8 +104,7 @@ def _section(answer: Answer, currency: str) -> Section:
             [f"This cannot be answered with this history: {answer.why_not}."],
             question=analysis.question,
         )
-    numbers = [(each.name, shown(each, each.value, currency), _interval(each, currency)) for each in finding.numbers]
-    table = [Table(("", "", "95 % interval"), numbers)] if numbers else []
+    table = [_numbers(finding.numbers, currency)] if finding.numbers else []
     return Section(
         analysis.title,
         [finding.headline, *finding.words],
@@ -74,6 +113,13 @@ def _section(answer: Answer, currency: str) -> Section:
         question=analysis.question,
         action=finding.action,
     )
+
+
+def _numbers(numbers: Sequence[Number], currency: str) -> Table:
+    cells = [(each.name, shown(each, each.value, currency), _interval(each, currency)) for each in numbers]
+    if not any(interval for _, _, interval in cells):
+        return Table(("", ""), [cell[:2] for cell in cells])
+    return Table(("", "", "95 % interval"), cells)
 
 
 def _interval(number: Number, currency: str) -> str:
@@ -85,7 +131,6 @@ def _interval(number: Number, currency: str) -> str:
 _FORMATS: Final = {
     "count": "{:,.0f}",
     "money": "{:,.2f}",
-    "share": "{:.1%}",
     "number": "{:,.3g}",
     "days": "{:,.1f} days",
 }
@@ -97,5 +142,7 @@ def shown(number: Number, value: float | None, currency: str) -> str:
         return "—"
     if number.unit == "seconds":
         return words.duration(value)
+    if number.unit == "share":
+        return words.percent(value)
     text = _FORMATS[number.unit].format(value)
     return f"{text} {currency}" if number.unit == "money" else text

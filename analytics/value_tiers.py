@@ -37,6 +37,13 @@ FROM tiered JOIN sold USING (customer_id) JOIN came USING (customer_id) GROUP BY
 """
 
 
+_FUNNEL: Final = f"""
+WITH tiered AS ({_TIERED})
+SELECT rank, count(first_view_at) AS viewed, count(cart_at) AS carted, count(purchase_at) AS purchased
+FROM journeys JOIN tiered USING (customer_id) GROUP BY rank ORDER BY rank
+"""
+
+
 def value_tiers(shop: Shop) -> Rows:
     """Rows of `value-tiers`. Raises `CannotAnswer` without an order."""
     rows = shop.rows(_VALUE_TIERS, {"as_of": shop.moment})
@@ -102,10 +109,28 @@ def _tiers(shop: Shop) -> Finding:
                     for row in rows
                 ],
                 f"Money in {shop.currency}",
-            )
+            ),
+            *_funnel(shop),
         ],
         rows={"value-tiers": rows},
     )
+
+
+def _funnel(shop: Shop) -> list[Table]:
+    """The steps of journeys by tier; nothing without views."""
+    steps = [row for row in shop.rows(_FUNNEL) if row["viewed"]]
+    cells = [
+        (
+            TIERS[row["rank"] - 1],
+            f"{row['viewed']:,}",
+            percent(row["carted"] / row["viewed"]),
+            percent(row["purchased"] / row["carted"]) if row["carted"] else "—",
+            percent(row["purchased"] / row["viewed"]),
+        )
+        for row in steps
+    ]
+    columns = ("tier", "products viewed", "into the cart", "of those bought", "all steps")
+    return [Table(columns, cells, "Funnel by tier (journeys, within 30 days of the first view)")] if cells else []
 
 
 _WHAT_RAISES: Final = {

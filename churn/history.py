@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, cast, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,6 +36,10 @@ class HistoryExists(FileExistsError):
 
 class HistoryMissing(FileNotFoundError):
     """There is no history in the directory."""
+
+
+class HistoryRaw(OSError):
+    """Rows of the history break a rule of the schema: nobody has looked at them yet."""
 
 
 class HistoryWriter:
@@ -105,7 +109,23 @@ def read(directory: Path, *, before: date | None = None, forgotten: Forgotten = 
     )
     chosen = None if before is None else ds.field("date") < before.isoformat()
     table = without(dataset.to_table(columns=SCHEMA.names, filter=chosen), forgotten)
+    _require_events(table, directory)
     return table.sort_by([("customer_id", "ascending"), ("occurred_at", "ascending"), ("event_id", "ascending")])
+
+
+def _require_events(table: Any, directory: Path) -> None:
+    """What the simulator breaks on purpose, and a table of somebody else's may: a type, a customer, units."""
+    types = pa.array(get_args(EventSchema.model_fields["event_type"].annotation))
+    is_good = pc.and_(
+        pc.is_in(table["event_type"], value_set=types),
+        pc.and_(pc.greater(pc.utf8_length(table["customer_id"]), 0), pc.greater_equal(table["quantity"], 1)),
+    )
+    bad = len(table) - pc.sum(pc.fill_null(is_good, False)).as_py() if len(table) else 0
+    if bad:
+        raise HistoryRaw(
+            f"{directory}: {bad:,} of {len(table):,} rows are no events (unknown type, no customer or no units); let "
+            "`python -m producer replay` set them aside, or clean the history with `python -m producer clean`"
+        )
 
 
 def by_customer(table: pa.Table) -> Iterator[tuple[str, list[tuple[Event, datetime]]]]:

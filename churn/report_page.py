@@ -70,11 +70,12 @@ _PAGE: Final = """<!doctype html>
   table { border-collapse: collapse; margin: 1rem 0; font-size: .92rem; display: block; overflow-x: auto; }
   caption { text-align: left; color: #46586c; padding-bottom: .3rem; }
   th, td { padding: .25rem .8rem; border-bottom: 1px solid #e5e9ef; text-align: left; vertical-align: top; }
-  td.number { text-align: right; font-variant-numeric: tabular-nums; } th { background: #f4f6f9; }
+  td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } th { background: #f4f6f9; }
   .question { color: #46586c; font-style: italic; }
   .action { background: #f0f6f1; border-left: 4px solid #4f9a63; padding: .5rem .9rem; }
   @media (max-width: 40rem) { nav { columns: 1; } body { margin: 1rem auto; } h1 { font-size: 1.6rem; } }
-  @media print { body { max-width: none; margin: 0; font-size: 11pt; } table { display: table; font-size: 8.5pt; }
+  @media print { body { max-width: none; margin: 0; font-size: 11pt; } table { display: table; font-size: 8pt; }
+    th, td { padding: .15rem .4rem; }
     svg, tr, .action { break-inside: avoid; } h2, h3 { break-after: avoid; } }
   svg { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
 </style>

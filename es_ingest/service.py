@@ -86,7 +86,7 @@ class Service:
         membership = Membership(self._consumer, TOPICS)
         membership.join()
         while not stop.is_set():
-            for partition, messages in self._consumer.poll(timeout_ms=POLL_MS).items():
+            for partition, messages in self._consumer.poll(timeout_ms=self._wait_for_flight()).items():
                 self._collect(partition, messages)
             membership.keep()
             self._land()
@@ -100,6 +100,13 @@ class Service:
             self._flight.join(LAST_FLIGHT_S)
             self._land()
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
+
+    def _wait_for_flight(self) -> int:
+        """How long to wait for messages, in ms; while none are wanted, wait here until the batch on its way lands."""
+        if self._flight is None or not self._batch.is_full:
+            return POLL_MS
+        self._flight.join(POLL_MS / 1000)
+        return 0
 
     def _collect(self, partition: TopicPartition, messages: list[Message]) -> None:
         batch, now, counts = self._batch, self._clock(), self._counts

@@ -1,5 +1,6 @@
 """The data views: which indices people look at, and how a field of them is written."""
 
+import re
 from typing import Final
 
 from churn import analysis_tables
@@ -20,7 +21,8 @@ _CARD: Final[dict[str, Format]] = {
     "money_at_stake": "money",
     **{feature.name: _BY_UNIT[feature.unit] for feature in FEATURES if feature.unit in _BY_UNIT},
 }
-_DRIVERS: Final = {"top_driver": {feature.name: feature.meaning.rstrip(".") for feature in FEATURES}}
+# What stands before the first comma or bracket is enough for a row of a table.
+_DRIVERS: Final = {"top_driver": {each.name: re.split(r"[,;.]| \(", each.meaning)[0] for each in FEATURES}}
 
 CUSTOMERS: Final = DataView("customers", "customers", "Customers: the latest risk card of each", _CARD, _DRIVERS)
 RISK: Final = DataView("risk", "risk-*", "Risk: every card over time", _CARD, _DRIVERS)

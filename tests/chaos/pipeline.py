@@ -34,7 +34,7 @@ from stack.kafka_offsets import lag
 from stack.processes import group_members
 from stack.service import Service
 from stack.waiting import wait_until
-from stack.workers import WORKERS, LiveProducer, Worker
+from stack.workers import WORKERS, LiveProducer, Scorer, Worker
 
 from ..stream_processing import Comparison, Record, compare, fold_of, kept_in_redis, read_topic
 from . import index_content
@@ -146,16 +146,25 @@ class Ordeal:
         log.info("killed %s", victim.name)
 
     def settle(self) -> float:
-        """Stop the producer and return when everything that it sent is dealt with; the seconds that took."""
+        """Stop the producer and return when everything that it sent is dealt with; the seconds that took.
+
+        Then the scorer stops, as it would rescore somebody silent while cards are compared.
+        """
         began = time.monotonic()
         for server in self._servers.services:
             server.wait_until_ready()
         self.producer.stop()
-        if not wait_until(lambda: not any(self._lags().values()), PATIENCE_S, poll_s=2):
-            raise Unsettled(f"after {PATIENCE_S:.0f} s there are still messages to read: {self._lags()}")
+        self._wait_until_read()
         # Whoever was killed in the midst of a round begins it anew, so cards go on coming for a while.
         wait_until(lambda: not self._wrong_cards()[1], PATIENCE_S, poll_s=5)
-        return time.monotonic() - began
+        settled_s = time.monotonic() - began
+        next(worker for worker in self._workers if isinstance(worker, Scorer)).stop()
+        self._wait_until_read()
+        return settled_s
+
+    def _wait_until_read(self) -> None:
+        if not wait_until(lambda: not any(self._lags().values()), PATIENCE_S, poll_s=2):
+            raise Unsettled(f"after {PATIENCE_S:.0f} s there are still messages to read: {self._lags()}")
 
     def _lags(self) -> dict[str, int]:
         """Messages to read by group; -1 where Kafka does not tell."""
