@@ -42,6 +42,8 @@ PASSWORDS = {
 }
 # The user of each service; the servers, which make the users, know all of theirs.
 USERS = {
+    "analytics": ("ELASTICSEARCH_ANALYTICS_PASSWORD", "analytics"),
+    "training": ("ELASTICSEARCH_ANALYTICS_PASSWORD", "analytics"),
     "stream_processor": ("REDIS_STREAM_PROCESSOR_PASSWORD", "redis://stream_processor:"),
     "scorer": ("REDIS_SCORER_PASSWORD", "redis://scorer:"),
     "es_ingest": ("ELASTICSEARCH_INGEST_PASSWORD", "es_ingest"),
