@@ -9,6 +9,7 @@ from kibana.shapes import (
     NEUTRAL,
     XY,
     Board,
+    Computed,
     Control,
     Heatmap,
     Metric,
@@ -36,7 +37,13 @@ _PRODUCTS: Final = of_table(FUNNEL_PRODUCTS)
 _SALES: Final = of_table(SALES_DAILY)
 _PAIRS: Final = of_table(PRODUCT_PAIRS)
 _viewed = total("viewed", "Viewed", format="whole", colour=FAINT)
-_purchased = total("purchased", "Bought after a view", format="whole", colour=NEUTRAL)
+_purchased = Computed(
+    "add",
+    (total("purchased", ""), total("purchased_without_cart", "")),
+    "Bought after a view",
+    "whole",
+    NEUTRAL,
+)
 _revenue = total("revenue", "Net revenue", format="amount")
 _conversion = ratio("Conversion", _purchased, _viewed)
 ENOUGH_VIEWS: Final = 50
@@ -101,7 +108,7 @@ PRODUCTS: Final = Board(
                 Table(
                     "Top products by conversion",
                     _PRODUCTS,
-                    (Terms("product_name", "Product", size=100, by=1), Terms("category", "Category", size=1, by=None)),
+                    (Terms("product_name", "Product", size=100, by=2), Terms("category", "Category", size=1, by=None)),
                     (
                         highest("conversion", "Conversion", format="percent"),
                         _purchased,

@@ -1,11 +1,10 @@
 """Every panel's search runs on a real Elasticsearch and shows the numbers of a seeded shop, counted again in pandas."""
 
-import json
 import os
 import subprocess
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from statistics import fmean
 from typing import Any
@@ -15,8 +14,6 @@ import pandas as pd
 import pytest
 from elasticsearch import Elasticsearch
 
-from churn import model
-from churn.risk_card import RiskCard
 from churn.settings import ElasticsearchSettings
 from es_ingest import indexer, templates
 from kibana import searches
@@ -26,15 +23,13 @@ from kibana.proof import Shown, show
 from stack.stack import Stack
 
 from .. import seeded_shop, shop_in_pandas
-from ..seeded_shop import DRIFT, TODAY, UNREADABLE, SeededShop
+from ..broken_panels import BROKEN, changed, where
+from ..panels import DAY, END, NOW, Rows, by, moment, money, number, since
+from ..risk_panels import RiskPanels, scored
+from ..seeded_shop import DRIFT, UNREADABLE, SeededShop
+from ..value_panels import ValuePanels
 
 OBJECTS = searches.read(FILE.read_text(encoding="utf-8"))
-NOW = pd.Timestamp(TODAY).tz_localize(None)
-DAY = pd.Timedelta(days=1)
-# The last event of the seeded shop, and so the moment of its analyses.
-END = NOW - pd.Timedelta(hours=2)
-
-Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -64,149 +59,13 @@ def shown(panels: dict[tuple[str, str], Shown]) -> Callable[[str, str], Rows]:
     return lambda board, panel: [dict(row) for row in panels[board, panel].rows]
 
 
-def number(rows: Rows) -> Any:
-    """The one number of a tile."""
-    ((value,),) = (row.values() for row in rows)
-    return value
-
-
-def by(rows: Rows, *labels: str) -> dict[Any, dict[str, Any]]:
-    """Rows by the values of these columns."""
-    return {tuple(row.pop(label) for label in labels) if len(labels) > 1 else row.pop(labels[0]): row for row in rows}
-
-
-def moment(epoch_ms: float) -> pd.Timestamp:
-    return pd.Timestamp(epoch_ms, unit="ms")
-
-
-def money(minor: float) -> Any:
-    """Exact to the cent."""
-    return pytest.approx(minor / 100, abs=0.001)
-
-
-def since(found: pd.DataFrame, days: int) -> pd.DataFrame:
-    return found[found["day"] >= NOW - days * DAY]
-
-
 def test_every_panel_and_every_control_shows_something(panels: dict[tuple[str, str], Shown]) -> None:
     assert len(panels) > 100
     assert [key for key, each in panels.items() if each.is_empty] == []
 
 
-# --- churn risk -------------------------------------------------------------------------------------------------------
-
-
-def scored(cards: Iterable[RiskCard]) -> list[RiskCard]:
-    return [card for card in cards if card.risk is not None]
-
-
-def in_band(cards: Iterable[RiskCard], band: str) -> list[RiskCard]:
-    return [card for card in cards if card.risk_band == band]
-
-
-def stake(cards: Iterable[RiskCard]) -> float:
-    return sum(card.money_at_stake or 0 for card in cards)
-
-
-def mean_risk(cards: Iterable[RiskCard]) -> Any:
-    return pytest.approx(fmean(card.risk for card in cards if card.risk is not None))
-
-
-def groups(cards: Iterable[RiskCard], key: Callable[[RiskCard], Any]) -> dict[Any, list[RiskCard]]:
-    found = defaultdict(list)
-    for card in cards:
-        if key(card) is not None:
-            found[key(card)].append(card)
-    return found
-
-
-def bands(cards: Iterable[RiskCard]) -> dict[str, int]:
-    found = Counter(card.risk_band for card in cards)
-    return {band.capitalize(): found[band] for band in model.BANDS}
-
-
-def test_the_tiles_of_risk_hold_the_numbers_of_the_latest_cards(shop: SeededShop, shown: Callable[..., Rows]) -> None:
-    latest = shop.latest
-    assert number(shown("Churn risk", "Customers scored")) == len(scored(latest))
-    assert number(shown("Churn risk", "At high risk")) == len(in_band(latest, "high")) > 0
-    assert number(shown("Churn risk", "Money at stake")) == pytest.approx(stake(latest))
-    assert number(shown("Churn risk", "At stake at high risk")) == pytest.approx(stake(in_band(latest, "high")))
-    assert number(shown("Churn risk", "Average risk")) == mean_risk(scored(latest))
-    assert shown("Churn risk", "Customers by risk band") == [bands(latest)]
-
-
-def test_the_days_count_each_customer_once_a_band(shop: SeededShop, shown: Callable[..., Rows]) -> None:
-    expected = {
-        card_day: bands(cards) for card_day, cards in groups(shop.cards, lambda card: card.as_of.date()).items()
-    }
-    found = by(shown("Churn risk", "Risk bands by day"), "Day")
-    assert {moment(day).date(): row for day, row in found.items() if any(row.values())} == expected
-
-
-def test_moves_into_high_risk_are_counted_with_what_weighs_most(shop: SeededShop, shown: Callable[..., Rows]) -> None:
-    moved = [card for card in shop.cards if card.risk_band == "high" and card.band_change is not None]
-    assert moved
-    found = by(shown("Churn risk", "Moved into high risk"), "Day")
-    days = Counter(card.as_of.date() for card in moved)
-    assert {moment(day).date(): row["Customers"] for day, row in found.items() if row["Customers"]} == days
-    why = by(shown("Churn risk", "Why they moved into high risk"), "What weighs most")
-    assert why == {
-        feature: {"Customers": len({card.customer_id for card in cards}), "At stake": pytest.approx(stake(cards))}
-        for feature, cards in groups(moved, lambda card: card.drivers[0].feature).items()
-    }
-
-
-def test_segments_and_countries_hold_their_customers(shop: SeededShop, shown: Callable[..., Rows]) -> None:
-    expected = {name: bands(cards) for name, cards in groups(shop.latest, lambda card: card.segment).items()}
-    assert by(shown("Churn risk", "Risk by segment"), "Segment") == expected
-    countries = groups(shop.latest, lambda card: card.features["country"])
-    assert by(shown("Churn risk", "Risk by country"), "Country") == {
-        country: {
-            "Customers": len(scored(cards)),
-            "At high risk": len(in_band(cards, "high")),
-            "Average risk": mean_risk(scored(cards)),
-            "At stake": pytest.approx(stake(cards)),
-        }
-        for country, cards in countries.items()
-    }
-
-
-def test_time_as_a_customer_is_cut_where_the_labels_say(shop: SeededShop, shown: Callable[..., Rows]) -> None:
-    limits = {"up to 90 days": 90, "90 to 180 days": 180, "180 to 270 days": 270, "270 to 365 days": 365}
-
-    def case(card: RiskCard) -> str:
-        return next(
-            (label for label, limit in limits.items() if card.features["tenure_days"] < limit), "more than a year"
-        )
-
-    expected = {label: bands(cards) for label, cards in groups(shop.latest, case).items()}
-    found = by(shown("Churn risk", "Risk by time as a customer"), "Customer for")
-    assert {label: row for label, row in found.items() if any(row.values())} == expected
-
-
-def test_the_list_names_the_riskiest_with_what_to_do(shop: SeededShop, shown: Callable[..., Rows]) -> None:
-    riskiest = sorted(scored(shop.latest), key=lambda card: -(card.risk or 0))[:100]
-    rows = shown("Churn risk", "Customers at highest risk")
-    assert [row["Risk"] for row in rows] == pytest.approx([card.risk for card in riskiest])
-    cards = {card.customer_id: card for card in shop.latest}
-    for row in rows:
-        card = cards[row["Customer"]]
-        assert (row["Segment"], row["What to do"]) == (card.segment, card.action)
-        assert row["Main reason"] == card.drivers[0].sentence
-        assert row["At stake"] == pytest.approx(card.money_at_stake)
-        assert row["Revenue of a year"] == pytest.approx(card.features["monetary"])
-        assert row["Days since order"] == pytest.approx(card.features["recency_days"])
-
-
-def test_segments_now_share_out_customers_and_revenue(shop: SeededShop, shown: Callable[..., Rows]) -> None:
-    buyers = [card for card in shop.latest if card.segment not in ("Prospect", "unknown")]
-    revenue = sum(float(card.features["monetary"]) for card in buyers)
-    found = by(shown("Segments", "Segments now"), "Segment")
-    for name, cards in groups(buyers, lambda card: card.segment).items():
-        own = sum(float(card.features["monetary"]) for card in cards)
-        assert found[name]["Customers"] == len(cards)
-        assert found[name]["Share"] == pytest.approx(len(cards) / len(buyers))
-        assert found[name]["Share of revenue"] == pytest.approx(own / revenue)
+class TestRisk(RiskPanels):
+    """Here, because all panels are read from the same fill of the shop."""
 
 
 # --- revenue and customers --------------------------------------------------------------------------------------------
@@ -363,6 +222,10 @@ def test_products_add_up_to_all_that_was_bought(events: pd.DataFrame, shown: Cal
     assert number(shown("Products", "Products")) == events["product_id"].nunique()
 
 
+class TestValue(ValuePanels):
+    """Here for the same reason."""
+
+
 # --- retention --------------------------------------------------------------------------------------------------------
 
 
@@ -441,57 +304,19 @@ def test_the_pipeline_tells_what_came_and_what_could_not_be_read(
 # --- what is broken ---------------------------------------------------------------------------------------------------
 
 
-def changed(panel: str, change: Callable[[dict[str, Any]], Any]) -> Rows:
-    """The objects of the file with the columns of one panel changed."""
-    objects: Rows = json.loads(json.dumps(OBJECTS))
-    for dashboard in (each for each in objects if each["type"] == "dashboard"):
-        found = json.loads(dashboard["attributes"]["panelsJSON"])
-        for each in found:
-            if each["title"] == panel:
-                state = each["embeddableConfig"]["attributes"]["state"]
-                change(state["datasourceStates"]["formBased"]["layers"]["layer"]["columns"])
-        dashboard["attributes"]["panelsJSON"] = json.dumps(found)
-    return objects
-
-
-def where(query: str) -> dict[str, str]:
-    return {"query": query, "language": "kuery"}
-
-
 @pytest.mark.parametrize(
     ("panel", "change", "reason"),
-    [
-        ("Average risk", lambda columns: columns["measure0"].update(sourceField="riskiness"), "no field 'riskiness'"),
-        ("Average risk", lambda columns: columns["measure0"].update(sourceField="segment"), "does not do for average"),
-        ("Orders by day", lambda columns: columns["bucket0"]["params"].update(interval="17d"), "Elasticsearch refuses"),
-        (
-            "Risk by country",
-            lambda c: c["bucket0"]["params"]["orderBy"].update(columnId="measure9"),
-            "sorted by a column",
-        ),
-        ("At high risk", lambda columns: columns["measure0"].update(filter=where("band: high")), "fields that are not"),
-        ("Average order", lambda columns: columns["measure0"].update(references=[]), "is computed of"),
-        ("Average order", lambda columns: columns["measure0X0"].update(sourceField="sales"), "no field 'sales'"),
-        ("Retention by cohort", lambda columns: columns["measure0X2"].update(references=["gone"]), "not there"),
-        ("Events by arrival", lambda columns: columns["bucket0"].update(sourceField="kind"), "no field 'kind'"),
-        ("Risk by segment", lambda columns: columns["bucket0"].update(operationType="range"), "'range' is not known"),
-        (
-            "Last event arrived",
-            lambda columns: columns["measure0"].update(sourceField="channel"),
-            "does not do for max",
-        ),
-        ("Customers by risk band", lambda columns: columns["measure0"].update(filter=where("(a: b")), r"expected '\)'"),
-    ],
+    BROKEN,
 )
 def test_a_broken_panel_is_caught(
     shop: SeededShop, panel: str, change: Callable[[dict[str, Any]], Any], reason: str
 ) -> None:
     with pytest.raises(BrokenPanel, match=f"panel '{panel}': .*{reason}"):
-        list(show(shop.client, changed(panel, change)))
+        list(show(shop.client, changed(OBJECTS, panel, change)))
 
 
 def test_a_panel_whose_query_finds_nothing_is_empty(shop: SeededShop) -> None:
-    objects = changed("At high risk", lambda columns: columns["measure0"].update(filter=where("risk > 2")))
+    objects = changed(OBJECTS, "At high risk", lambda columns: columns["measure0"].update(filter=where("risk > 2")))
     assert [each.search.panel for each in show(shop.client, objects) if each.is_empty] == ["At high risk"]
 
 
