@@ -6,8 +6,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 PACKAGES := churn producer stream_processor scorer es_ingest training analytics kibana stack
 READY := $(VENV)/.ready
-# Two at a time, because most wait for servers; the tests of a file share theirs, the longest files come first.
-TEST := $(RUN) pytest -q -n 2 --dist loadfile
+# The tests of a file share servers, the longest files come first; three at a time where most of a test is waiting.
+TEST := $(RUN) pytest -q --dist loadfile
 PEERS := .venv-bench
 
 
@@ -48,10 +48,10 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports
-	$(TEST) tests/unit tests/property
+	$(TEST) -n 2 tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(TEST) tests/end_to_end tests/chaos tests/integration
+	$(TEST) -n 3 tests/end_to_end tests/chaos tests/integration
 
 check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
 	$(VENV)/bin/python .ci/check_deps.py
