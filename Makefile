@@ -6,8 +6,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 PACKAGES := churn producer stream_processor scorer es_ingest training analytics kibana stack
 READY := $(VENV)/.ready
-# The tests of a file share servers, the longest files come first; three at a time where most of a test is waiting.
-TEST := $(RUN) pytest -q --dist loadfile
+# The tests of a file share servers; files go out in this order, the longest first, so that no long one is left at the end.
+TEST := $(RUN) pytest -q --dist loadfile --no-loadscope-reorder
 PEERS := .venv-bench
 
 
@@ -51,7 +51,7 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 	$(TEST) -n 2 tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(TEST) -n 3 tests/end_to_end tests/chaos tests/integration
+	$(TEST) -n 3 tests/chaos tests/end_to_end tests/integration # most of a test is waiting
 
 check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
 	$(VENV)/bin/python .ci/check_deps.py
