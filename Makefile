@@ -51,7 +51,7 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests
 	$(TEST) -n 2 tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(TEST) -n 3 tests/chaos tests/end_to_end tests/integration # most of a test is waiting
+	$(TEST) -n 4 tests/chaos tests/end_to_end tests/integration # most of a test is waiting
 
 check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
 	$(VENV)/bin/python .ci/check_deps.py
