@@ -32,7 +32,7 @@ def fit_value(columns: Floats) -> ValueModel | None:
 
     None where nobody came a second time, or the mean spend does not exist (q <= 1).
     """
-    seen, means = _histories(columns)
+    seen, means = histories(columns)
     try:
         process, spend = fit(seen), fit_spend(seen.counts, means)
     except NotFitted:
@@ -47,12 +47,13 @@ def predict_value(model: ValueModel, columns: Floats) -> Floats:
     """(n,) expected net value of the next 365 days, in major units; `columns` as in `fit_value`."""
     if not len(columns):
         return np.zeros(0)
-    seen, means = _histories(columns)
+    seen, means = histories(columns)
     orders = expected_more(model.process, seen, NEXT_DAYS)
     return np.asarray(orders * expected_spend(model.spend, seen.counts, means))
 
 
-def _histories(columns: Floats) -> tuple[Histories, Floats]:
+def histories(columns: Floats) -> tuple[Histories, Floats]:
+    """Repeat buying, in days, and (n,) mean spend, in major units, of `columns` (n, 4) in the order of `LOOKS_AT`."""
     counts, lasts, ages, means = np.nan_to_num(columns).T
     lasts = np.where(counts > 0, lasts, 0.0)
     # An order of which everything was refunded in value but not in name may leave a mean of nothing or less.

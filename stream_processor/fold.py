@@ -1,7 +1,7 @@
 """Batches of messages into states: decode, skip what is applied already, update, remember what is not yet written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
@@ -14,8 +14,9 @@ from churn.features import update
 from churn.forgotten import NOBODY, Forgotten
 from churn.state import EMPTY
 
-# An unpacked state takes up about ten times its bytes.
+# An unpacked state takes up some 6 KB, and 0.6 KB more for each event of the last day that it holds.
 MAX_AT_HAND: Final = 20_000
+MAX_EVENTS_AT_HAND: Final = 200_000
 
 
 class Message(Protocol):
@@ -42,9 +43,9 @@ class Changes(NamedTuple):
 class Fold:
     """The states of customers in memory, those least recently changed let go first. Not safe for several threads.
 
-    Some are at hand, of up to `max_customers` the bytes last written are remembered; `read_states` gives the kept
-    states of the others. No clock: an event from the future is one that is ahead of its own message, so that a replay
-    years later decides the same.
+    Some are at hand, up to `max_at_hand` of them with `max_events_at_hand` recent events; of up to `max_customers` the
+    bytes last written are remembered; `read_states` gives the kept states of the others. No clock: an event from the
+    future is one that is ahead of its own message, so that a replay years later decides the same.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Fold:
         currency: str,
         max_customers: int,
         max_at_hand: int = MAX_AT_HAND,
+        max_events_at_hand: int = MAX_EVENTS_AT_HAND,
         forgotten: Forgotten = NOBODY,
     ) -> None:
         self._read_states = read_states
@@ -62,7 +64,10 @@ class Fold:
         self._currency = currency
         self._max_customers = max_customers
         self._max_at_hand = min(max_at_hand, max_customers)
+        self._max_events_at_hand = max_events_at_hand
         self._known: dict[str, Kept] = {}
+        self._events: dict[str, int] = {}  # recent events of those at hand, when they were last counted
+        self._events_at_hand = 0
         self._packed: dict[str, StateWrite] = {}
         self._changed: set[str] = set()
         self._repeated: set[str] = set()
@@ -81,6 +86,11 @@ class Fold:
     def customers(self) -> int:
         """How many states are in memory; nearly all of those at hand are remembered as bytes too."""
         return max(len(self._known), len(self._packed))
+
+    @property
+    def events_at_hand(self) -> int:
+        """Recent events of the states at hand, when these were last written."""
+        return self._events_at_hand
 
     def decode(self, partition: int, messages: Iterable[Message]) -> list[tuple[Message, Event]]:
         """The messages that are events, with them; the others become dead letters. Nothing of forgotten customers."""
@@ -116,7 +126,7 @@ class Fold:
         self._purged_by = self._forgotten.version
         gone = self._forgotten.among(self._known.keys() | self._packed.keys())
         for customer_id in gone:
-            self._known.pop(customer_id, None)
+            self._let_go(customer_id)
             self._packed.pop(customer_id, None)
         self._changed -= gone
         self._repeated -= gone
@@ -142,7 +152,17 @@ class Fold:
         if packed is None:
             return False
         self._known[customer_id] = Kept(state.unpack(packed.packed), packed.partition, packed.offset, packed.rebuilt)
+        self._count_events(customer_id)
         return True
+
+    def _count_events(self, customer_id: str) -> None:
+        count = len(self._known[customer_id].state.recent)
+        self._events_at_hand += count - self._events.get(customer_id, 0)
+        self._events[customer_id] = count
+
+    def _let_go(self, customer_id: str) -> None:
+        self._known.pop(customer_id, None)
+        self._events_at_hand -= self._events.pop(customer_id, 0)
 
     def read(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
         """Their kept states. May run in another thread; pass the result to `learn`."""
@@ -152,6 +172,7 @@ class Fold:
         """Take the states that were read; a customer without one starts empty."""
         for customer_id in customer_ids:
             self._known[customer_id] = found.get(customer_id) or Kept(EMPTY, partition, -1)
+            self._count_events(customer_id)
         if self._decoded_by != self._forgotten.version:
             self._purged_by = -1  # one of them may have been put on the list, and looked for, before we had them
 
@@ -208,6 +229,7 @@ class Fold:
         for write in writes:
             self._packed.pop(write.customer_id, None)  # comes in again as the one most recently written
             self._packed[write.customer_id] = write
+            self._count_events(write.customer_id)
         return changes
 
     def _write_of(self, customer_id: str) -> StateWrite:
@@ -216,25 +238,36 @@ class Fold:
 
     def evict(self) -> None:
         """Let go of customers beyond the bounds. Only when all that was taken is written."""
-        busy = self._changed | self._repeated
-        for customer_id in _oldest(self._known, self._max_at_hand):
-            if customer_id not in busy:
-                del self._known[customer_id]
-        for customer_id in _oldest(self._packed, self._max_customers):
+        for customer_id in self._too_much_at_hand():
+            self._let_go(customer_id)
+        surplus = max(0, len(self._packed) - self._max_customers)
+        for customer_id in list(islice(self._packed, surplus)):
             del self._packed[customer_id]
+
+    def _too_much_at_hand(self) -> list[str]:
+        """Those to let go, least recently changed first; nobody who is yet to be written."""
+        busy = self._changed | self._repeated
+        customers = len(self._known) - self._max_at_hand
+        events = self._events_at_hand - self._max_events_at_hand
+        gone: list[str] = []
+        for customer_id in self._known:
+            if customers <= 0 and events <= 0:
+                break
+            if customer_id not in busy:
+                gone.append(customer_id)
+                customers -= 1
+                events -= self._events.get(customer_id, 0)
+        return gone
 
     def forget(self) -> None:
         """Drop everything in memory: another worker may own these customers now."""
         self._known.clear()
+        self._events.clear()
+        self._events_at_hand = 0
         self._packed.clear()
         self._changed.clear()
         self._repeated.clear()
         self._letters.clear()
-
-
-def _oldest(customers: Mapping[str, object], most: int) -> list[str]:
-    """Those that came first, of more than `most`."""
-    return list(islice(customers, max(0, len(customers) - most)))
 
 
 def _moment(message: Message) -> datetime:

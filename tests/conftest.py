@@ -9,12 +9,19 @@ import redis
 
 from churn import topics
 from stack.stack import Stack
+from stack.workers import EsIngest, Scorer
 
 # They hold tests but are no test modules: what an assertion compared is told only on request.
 pytest.register_assert_rewrite("tests.risk_panels", "tests.value_panels")
 
 # Services that tests start show their pages on free ports, so that several run side by side.
 os.environ |= {"SCORER_WEB_PORT": "0", "INGEST_WEB_PORT": "0"}
+
+# Servers that live for a minute: the second compiler of Java would cost more than it gains.
+os.environ |= dict.fromkeys(("JDK_JAVA_OPTIONS", "ES_JAVA_OPTS"), "-XX:TieredStopAtLevel=1")
+
+# Tests run side by side: who let others go first would never get to work.
+EsIngest.niceness = Scorer.niceness = 0
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,8 @@ def fields_of(store: RedisFeatureStore, customer_id: str) -> dict[str, str]:
 
 
 def all_have(store: RedisFeatureStore, customer_ids: list[str], name: str, value: str) -> bool:
-    return all(fields_of(store, customer_id).get(name) == value for customer_id in customer_ids)
+    known = store.read_customers(customer_ids)
+    return len(known) == len(customer_ids) and all(each.fields.get(name) == value for each in known.values())
 
 
 def on_risk_topic(kafka: str, customer_ids: list[str]) -> dict[str, RiskCard]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from churn.customer_value import LOOKS_AT, histories
 from churn.model import HORIZON_DAYS, Floats
 from churn.purchase_process import Histories, NotFitted, fit, p_none
 from training.dataset import Samples
@@ -20,7 +21,4 @@ def no_order_risk(learn: Samples, asked: Samples) -> Floats:
 
 
 def _histories(samples: Samples) -> Histories:
-    """Repeat days, age at the latest of them, and age, in days."""
-    x, t_x, age = np.nan_to_num(samples.columns(("repeat_purchase_days", "last_purchase_age_days", "age_days"))).T
-    t_x = np.where(x > 0, t_x, 0.0)
-    return Histories.of(x, t_x, np.maximum(age, t_x))
+    return histories(samples.columns(LOOKS_AT))[0]

@@ -66,11 +66,11 @@ def test_online_retail_features_equal_the_independent_ones(online_retail: Path, 
 
 
 def test_spark_gives_the_same_table_as_the_processes_here(online_retail: Path, tmp_path: Path) -> None:
-    as_of = datetime(2011, 9, 10, tzinfo=UTC)
+    as_of = datetime(2011, 3, 1, tzinfo=UTC)
     local, spark = (
         offline.feature_table(online_retail, as_of, engine=name, processes=2) for name in ("local", "spark")
     )
-    assert local.num_rows > 3_000
+    assert local.num_rows > 1_600
     assert spark.equals(local)
     for name, table in (("local", local), ("spark", spark)):
         parquet.write_table(table, tmp_path / name)

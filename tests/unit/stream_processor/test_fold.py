@@ -27,8 +27,8 @@ def view(number: int, customer_id: str = "c1") -> Event:
     return Event(event_id=f"e{number}", event_type="view", occurred_at=at, customer_id=customer_id, product_id="p")
 
 
-def a_fold(store: MemoryFeatureStore, max_customers: int = 10, max_at_hand: int = 10) -> Fold:
-    return Fold(store.read_states, topic="events", currency="EUR", max_customers=max_customers, max_at_hand=max_at_hand)
+def a_fold(store: MemoryFeatureStore, max_customers: int = 10, **bounds: int) -> Fold:
+    return Fold(store.read_states, topic="events", currency="EUR", max_customers=max_customers, **bounds)
 
 
 def take(fold: Fold, partition: int, records: list[Record]) -> None:
@@ -103,6 +103,18 @@ def test_a_customer_not_at_hand_is_folded_on_from_the_bytes_without_asking_the_s
     take(fold, 3, records(view(3, "a"), start=2))
     (write,) = fold.take_changes().writes
     assert (write.packed, write.offset) == (pack(replay([view(1, "a"), view(3, "a")])), 2)
+
+
+def test_busy_customers_at_hand_leave_room_for_fewer_others() -> None:
+    fold = a_fold(MemoryFeatureStore(), max_customers=100, max_at_hand=100, max_events_at_hand=60)
+    for number in range(50):
+        take(fold, 3, records(view(100 - number, "busy"), view(1, f"c{number}"), start=2 * number))
+        fold.take_changes()
+        fold.evict()
+        assert fold.events_at_hand <= 60
+    assert fold.events_at_hand == 60, "50 of the busy one, and those of the latest ten others"
+    fold.forget()
+    assert fold.events_at_hand == 0
 
 
 def test_forgetting_leaves_nothing_to_write() -> None:
