@@ -43,11 +43,13 @@ down: $(READY) ## stop servers and services; data stay in .ebb
 status: $(READY) ## show what runs and where
 	$(RUN) stack status
 
-check: $(READY) ## format, lint, types, import rules, unit and property tests
+lint: $(READY) ## format, lint, types, import rules
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports
+
+check: lint ## the same, and the tests that need no server
 	$(TEST) -n 2 tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers

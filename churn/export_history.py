@@ -40,8 +40,9 @@ def export(
 ) -> Exported:
     """Write what the topic holds now as the history in `directory`; an export that is there is replaced at the end.
 
-    Each event once, with the time stamp of its message as the moment when it was known. Keeps the ids of all events in
-    memory. Raises `HistoryExists` for a directory that holds anything but dates, and `KafkaError`.
+    Each event once. What was replayed from a file counts as known when it happened, anything else when its message
+    came. Keeps the ids of all events in memory. Raises `HistoryExists` for a directory that holds anything but dates,
+    and `KafkaError`.
     """
     if directory.exists() and (others := [each.name for each in directory.iterdir() if not _is_date(each)]):
         raise HistoryExists(f"{directory} holds {others[0]}, which no export wrote: name another directory")
@@ -64,7 +65,8 @@ def export(
                 gone += 1
             else:
                 known.add(its_id)
-                writer.add(event, came_at)
+                is_replayed = any(name == topics.SOURCE_HEADER for name, _ in message.headers)
+                writer.add(event, event.occurred_at if is_replayed else came_at)
     if directory.exists():
         shutil.rmtree(directory)
     fresh.rename(directory)

@@ -28,6 +28,8 @@ _TYPES: Final[dict[str, Any]] = {
 SCHEMA: Final = pa.schema(
     [(name, _TYPES.get(name, pa.string())) for name in _FIELDS] + [("ingested_at", pa.timestamp("ms", tz="UTC"))]
 )
+# Of the rows of `read`: customers whole, their events in time.
+ORDER: Final = [("customer_id", "ascending"), ("occurred_at", "ascending"), ("event_id", "ascending")]
 
 
 class HistoryExists(FileExistsError):
@@ -110,7 +112,7 @@ def read(directory: Path, *, before: date | None = None, forgotten: Forgotten = 
     chosen = None if before is None else ds.field("date") < before.isoformat()
     table = without(dataset.to_table(columns=SCHEMA.names, filter=chosen), forgotten)
     _require_events(table, directory)
-    return table.sort_by([("customer_id", "ascending"), ("occurred_at", "ascending"), ("event_id", "ascending")])
+    return table.sort_by(ORDER)
 
 
 def _require_events(table: Any, directory: Path) -> None:

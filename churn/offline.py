@@ -28,6 +28,7 @@ from churn.state import EMPTY, State
 # Below this, starting the processes takes longer than the fold.
 PARALLEL_FROM_EVENTS: Final = 150_000
 SHARDS_PER_PROCESS: Final = 8
+SPARK_SHARD_EVENTS: Final = 100_000
 
 Work = Callable[[Any], Any]
 # When an event was known, when it happened, its id, and it.
@@ -176,7 +177,7 @@ def on_spark(directory: Path, work: Work, schema: Any, forgotten: Forgotten = NO
     Uses the session that is there (a cluster's, say), else one on this machine. Raises `SparkMissing`.
     """
     try:
-        from pyspark.sql import SparkSession  # an optional extra, and slow to import
+        from pyspark.sql import SparkSession, functions  # an optional extra, and slow to import
         from pyspark.sql.pandas.types import from_arrow_schema
     except ImportError as error:
         raise SparkMissing("PySpark is not installed: pip install 'ebb[spark]'") from error
@@ -192,9 +193,11 @@ def on_spark(directory: Path, work: Work, schema: Any, forgotten: Forgotten = NO
     )
     events = spark.read.parquet(str(directory)).select(*history.SCHEMA.names)
 
-    def of_customer(table: Any) -> Any:
-        order = [("occurred_at", "ascending"), ("event_id", "ascending")]
-        return work(without(table.sort_by(order), forgotten))
+    def of_shard(table: Any) -> Any:
+        return work(without(table.sort_by(history.ORDER), forgotten))
 
-    folded = events.groupBy("customer_id").applyInArrow(of_customer, from_arrow_schema(schema))
+    # A table for each customer would take longer to hand over than to fold.
+    shards = max(spark.sparkContext.defaultParallelism * SHARDS_PER_PROCESS, events.count() // SPARK_SHARD_EVENTS)
+    shard = functions.abs(functions.hash("customer_id") % shards)
+    folded = events.groupBy(shard).applyInArrow(of_shard, from_arrow_schema(schema))
     return folded.toArrow().cast(schema)

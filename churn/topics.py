@@ -24,6 +24,8 @@ FEATURES: Final = "features"
 RISK: Final = "risk"
 DEAD_LETTERS: Final = "dead-letters"
 FORGOTTEN: Final = "forgotten"
+# Header of a message that was replayed from a file: which content it comes from, and at which place of it.
+SOURCE_HEADER: Final = "source"
 
 
 class TopicSpec(NamedTuple):

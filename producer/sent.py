@@ -14,7 +14,6 @@ from churn import topics
 from churn.kafka_access import OPEN, KafkaSecurity
 from producer.errors import KafkaUnreachable
 
-HEADER: Final = "source"
 TIMEOUT_S: Final = 10.0
 _FIRST_LOOK: Final = 2_000  # messages of each partition, from its end
 _NEXT_LOOK: Final = 50_000
@@ -59,7 +58,7 @@ def read_mark(message: Message, fingerprint: str) -> tuple[Run, Place] | None:
     """The mark of a message of this source; None for any other message."""
     prefix = f"{fingerprint} ".encode()
     for name, value in cast(list[tuple[str, bytes | None]], message.headers() or []):
-        if name == HEADER and value is not None and value.startswith(prefix):
+        if name == topics.SOURCE_HEADER and value is not None and value.startswith(prefix):
             _, number, began_at, shift_days, place = value.decode().split(" ")
             row, _, step = place.partition(".")
             run = Run(fingerprint, int(number), datetime.fromtimestamp(int(began_at), UTC), int(shift_days))

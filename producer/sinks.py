@@ -17,7 +17,7 @@ from churn.kafka_access import OPEN, KafkaSecurity
 from churn.refusal import AccessRefused
 from producer.errors import KafkaUnreachable, PublishFailed, TopicMissing
 from producer.pacing import Clock
-from producer.sent import HEADER, Partition, Place, Run, Sent, look_up
+from producer.sent import Partition, Place, Run, Sent, look_up
 
 CONNECT_TIMEOUT_S: Final = 10.0
 LOOK_TIMEOUT_S: Final = 0.5
@@ -161,7 +161,7 @@ class KafkaSink:
     def _send(self, topic: str, key: bytes, value: bytes, place: Place | None) -> None:
         headers: dict[str, str | bytes | None] | None = None
         if place and self._prefix:
-            headers = {HEADER: f"{self._prefix} {place.row}.{place.step}"}
+            headers = {topics.SOURCE_HEADER: f"{self._prefix} {place.row}.{place.step}"}
         while True:
             try:
                 self._producer.produce(topic, value, key, _ANY_PARTITION, headers=headers)

@@ -24,6 +24,8 @@ from scorer.metrics import Metrics
 from scorer.scoring import Scoring
 
 BATCH: Final = 500
+MOST_GATHERED: Final = 50_000
+GATHERING_LASTS_S: Final = 5.0
 POLL_WAIT_S: Final = 0.2
 TICK: Final = timedelta(seconds=1)
 SUMMARY_EVERY: Final = timedelta(seconds=30)
@@ -82,6 +84,7 @@ class Service:
         self._everybody: Iterator[str] | None = None
         self._everybody_from = self._next_tick = self._summed_up_at = clock()
         self._keeps_time = False
+        self._waiting: dict[str, None] = {}  # customers of notices taken and not committed, longest waiting first
         self._counts = dict.fromkeys(("noticed", "rescored"), 0)
         self.metrics = Metrics()
         self.progress = Progress(time.monotonic)
@@ -97,14 +100,30 @@ class Service:
 
     def _turn(self, stop: Flag) -> None:
         """One batch of notices and one of the silent: neither makes the other wait for long."""
-        wait_s = min(POLL_WAIT_S, max(0.0, (self._next_tick - self._clock()).total_seconds()))
-        customer_ids = patiently(lambda: self._notices.poll(BATCH, wait_s), stop)
+        if not self._waiting:
+            self._gather(stop)
+        customer_ids = list(islice(self._waiting, BATCH))
         if customer_ids:
             self._score("noticed", customer_ids, stop)
-            self._notices.commit()
+            for customer_id in customer_ids:
+                del self._waiting[customer_id]
+            if not self._waiting:
+                self._notices.commit()
         if self._clock() >= self._next_tick:
             self._tick(stop)
             self._tell_metrics(has_done=bool(customer_ids))
+
+    def _gather(self, stop: Flag) -> None:
+        """Take notices. Who is far behind takes many: a customer is scored once, however many notices there are."""
+        self._take(min(POLL_WAIT_S, max(0.0, (self._next_tick - self._clock()).total_seconds())), stop)
+        until = time.monotonic() + GATHERING_LASTS_S
+        while self._notices.lag > BATCH and len(self._waiting) < MOST_GATHERED:
+            if stop.is_set() or time.monotonic() >= until:
+                return
+            self._take(POLL_WAIT_S, stop)
+
+    def _take(self, wait_s: float, stop: Flag) -> None:
+        self._waiting |= dict.fromkeys(patiently(lambda: self._notices.poll(BATCH, wait_s), stop))
 
     def _score(self, why: str, customer_ids: Sequence[str], stop: Flag) -> None:
         customer_ids = self._without_forgotten(customer_ids, stop)
@@ -124,7 +143,7 @@ class Service:
         return [customer_id for customer_id in customer_ids if customer_id not in gone]
 
     def _tell_metrics(self, *, has_done: bool) -> None:
-        lag = self._notices.lag
+        lag = self._notices.lag + len(self._waiting)
         self.metrics.lag_notices.set(lag)
         self.metrics.last_turn.set(self._clock().timestamp())
         self.progress.turn(waiting=lag, has_done=has_done)
@@ -180,7 +199,7 @@ class Service:
             "scored",
             cards=scored,
             per_s=round(scored / seconds, 1) if seconds else 0.0,
-            lag=self._notices.lag,
+            lag=self._notices.lag + len(self._waiting),
             model_version=model.model_version if model else None,
             unreadable=self._notices.unreadable,
             **self._counts,

@@ -69,17 +69,12 @@ def partition_of(key: bytes) -> int:
     return int(murmur2(key) & 0x7FFFFFFF) % topics.PARTITIONS
 
 
-def publish(
-    address: str, messages: Sequence[Message], topic: str = topics.EVENTS, timestamp: int | None = None
-) -> None:
-    """Send these to the topic, acknowledged; in whole batches, as one at a time takes ten times as long.
-
-    All of them with the `timestamp` in epoch milliseconds; by default each with the moment at which it is sent.
-    """
-    asyncio.run(_publish(address, messages, topic, timestamp))
+def publish(address: str, messages: Sequence[Message], topic: str = topics.EVENTS) -> None:
+    """Send these to the topic, acknowledged; in whole batches, as one at a time takes ten times as long."""
+    asyncio.run(_publish(address, messages, topic))
 
 
-async def _publish(address: str, messages: Sequence[Message], topic: str, timestamp: int | None) -> None:
+async def _publish(address: str, messages: Sequence[Message], topic: str) -> None:
     by_partition: dict[int, list[Message]] = defaultdict(list)
     for message in messages:
         by_partition[partition_of(message[0])].append(message)
@@ -91,10 +86,10 @@ async def _publish(address: str, messages: Sequence[Message], topic: str, timest
     for partition, its in by_partition.items():
         batch = producer.create_batch()
         for key, value in its:
-            if batch.append(key=key, value=value, timestamp=timestamp) is None:
+            if batch.append(key=key, value=value, timestamp=None) is None:
                 sent.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=timestamp)
+                batch.append(key=key, value=value, timestamp=None)
         sent.append(await producer.send_batch(batch, topic, partition=partition))
     await asyncio.gather(*sent)
     await producer.stop()
@@ -134,7 +129,7 @@ def folded_offline(address: str) -> dict[str, Kept]:
     return fold_of(tuple(sorted(read_topic(address, topics.EVENTS))))
 
 
-@lru_cache(maxsize=1)  # most scenarios end with the same records
+@lru_cache(maxsize=1)  # most scenarios of chaos end with the same records
 def fold_of(records: tuple[Record, ...]) -> dict[str, Kept]:
     """The same of records that are read already, those of a partition in their order."""
     events: dict[str, list[Event]] = defaultdict(list)

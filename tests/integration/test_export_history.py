@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
+from kafka import KafkaProducer
 
 from churn import export_history, forgotten_topic, history, topics
 from churn.events import Event, encode
@@ -14,7 +16,7 @@ from stack.stack import Stack
 from ..stream_processing import Message, publish
 
 KEY = "a secret of sixteen"
-CAME_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def neighbours(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def purchase(number: int, customer_id: str) -> Event:
-    at = CAME_AT - timedelta(hours=number)
+    at = NOW - timedelta(hours=number)
     return Event(f"e{number}", "purchase", at, customer_id, price=10.0, order_id=f"o{number}", product_id="p")  # type: ignore[call-arg]
 
 
@@ -46,18 +48,26 @@ def test_good_events_are_exported_once_and_an_export_is_replaced(
     foreign = json.dumps(json.loads(encode(bought[0])) | {"currency": "XXX", "event_id": "foreign"}).encode()
     forgotten_topic.add(server, KEY.encode(), ["gone"])
     sent = [*map(message, bought), message(bought[7]), (b"c0", b"{"), (b"c0", foreign), message(purchase(50, "gone"))]
-    publish(server, sent, timestamp=round(CAME_AT.timestamp() * 1000))
+    publish(server, sent)
 
     assert export_history.main([str(tmp_path / "history")]) == 0
     assert "40 events; left out: 1 repeated, 2 unreadable, 1 of forgotten customers" in capsys.readouterr().out
     exported = [event for _, events in history.by_customer(history.read(tmp_path / "history")) for event, _ in events]
     assert sorted(exported, key=lambda event: -event.occurred_at.timestamp()) == bought
-    assert set(history.read(tmp_path / "history")["ingested_at"].to_pylist()) == {CAME_AT}
+    came_at = sorted(history.read(tmp_path / "history")["ingested_at"].to_pylist())
+    assert NOW <= came_at[0] <= came_at[-1] <= datetime.now(UTC)
 
+    producer = KafkaProducer(bootstrap_servers=server)
+    replayed = purchase(200, "c1")
+    headers = [(topics.SOURCE_HEADER, b"file 1")]
+    producer.send(topics.EVENTS, encode(replayed), key=b"c1", headers=headers).get(timeout=30)
+    producer.close()
     later = purchase(41, "c1")
-    publish(server, [message(later)], timestamp=round(CAME_AT.timestamp() * 1000))
+    publish(server, [message(later)])
     assert export_history.main([str(tmp_path / "history")]) == 0
-    assert history.read(tmp_path / "history").num_rows == len(bought) + 1
+    rows = history.read(tmp_path / "history")
+    assert rows.num_rows == len(bought) + 2
+    assert rows.filter(pc.equal(rows["event_id"], "e200"))["ingested_at"].to_pylist() == [replayed.occurred_at]
     assert [path.name for path in tmp_path.iterdir()] == ["history"]
 
 

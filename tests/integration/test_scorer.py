@@ -15,7 +15,7 @@ import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from churn import model as models
-from churn import topics
+from churn import topics, whole_topic
 from churn.actions import ACTIONS_FILE, read_actions
 from churn.feature_store import DUE, CardWrite, Customer, RedisFeatureStore, StateWrite, customer_key
 from churn.features import feature_row
@@ -185,6 +185,20 @@ class Watched(RedisFeatureStore):
     def customer_ids(self) -> Iterable[str]:
         self.was_asked.set()
         return super().customer_ids()
+
+
+def test_who_is_far_behind_scores_a_customer_once_for_many_notices(
+    running: Running, store: RedisFeatureStore, notify: Callable[..., None], kafka: str, group: str, model_dir: Path
+) -> None:
+    put_live(model_dir)
+    customer_ids = new_customers(store, 300)
+    notify(*customer_ids * 20)
+    with running():
+        assert wait_until(lambda: committed(kafka, group) == published(kafka), TIMEOUT_S)
+        assert all_have(store, customer_ids, "status", "fresh")
+    everybody = {customer_id.encode() for customer_id in customer_ids}
+    told = sum(message.key in everybody for message in whole_topic.read(kafka, topics.RISK))
+    assert 300 <= told <= 4 * 300, "on notice, and all at once as the model is new"
 
 
 def committed(kafka: str, group: str) -> list[int | None]:
