@@ -46,7 +46,7 @@ def export(
     """
     if directory.exists() and (others := [each.name for each in directory.iterdir() if not _is_date(each)]):
         raise HistoryExists(f"{directory} holds {others[0]}, which no export wrote: name another directory")
-    fresh = directory.with_name(f"{directory.name}.partial")
+    fresh = directory.resolve().with_name(f"{directory.resolve().name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
     known: set[tuple[str, str]] = set()
     repeated = unreadable = gone = 0

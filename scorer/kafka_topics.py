@@ -57,6 +57,15 @@ class Notices:
         batches = self._consumer.poll(timeout_ms=int(wait_s * 1000), max_records=most)
         return list(dict.fromkeys(name for batch in batches.values() for name in map(self._customer_of, batch) if name))
 
+    def stay(self) -> list[str]:
+        """Take part in the group without taking notices, but for those of a partition that comes to us just now."""
+        held = self._consumer.assignment()
+        self._consumer.pause(*held)
+        try:
+            return self.poll(1, 0)
+        finally:
+            self._consumer.resume(*(held & self._consumer.assignment()))
+
     def _customer_of(self, message: Any) -> str | None:
         try:
             customer_id: str = message.key.decode()

@@ -24,8 +24,9 @@ from scorer.metrics import Metrics
 from scorer.scoring import Scoring
 
 BATCH: Final = 500
-MOST_GATHERED: Final = 50_000
+MOST_GATHERED: Final = 20_000
 GATHERING_LASTS_S: Final = 5.0
+SIGN_OF_LIFE_EVERY_S: Final = 5.0
 POLL_WAIT_S: Final = 0.2
 TICK: Final = timedelta(seconds=1)
 SUMMARY_EVERY: Final = timedelta(seconds=30)
@@ -85,6 +86,7 @@ class Service:
         self._everybody_from = self._next_tick = self._summed_up_at = clock()
         self._keeps_time = False
         self._waiting: dict[str, None] = {}  # customers of notices taken and not committed, longest waiting first
+        self._polled_at_s = time.monotonic()
         self._counts = dict.fromkeys(("noticed", "rescored"), 0)
         self.metrics = Metrics()
         self.progress = Progress(time.monotonic)
@@ -102,6 +104,8 @@ class Service:
         """One batch of notices and one of the silent: neither makes the other wait for long."""
         if not self._waiting:
             self._gather(stop)
+        elif time.monotonic() >= self._polled_at_s + SIGN_OF_LIFE_EVERY_S:
+            self._take(self._notices.stay, stop)
         customer_ids = list(islice(self._waiting, BATCH))
         if customer_ids:
             self._score("noticed", customer_ids, stop)
@@ -115,15 +119,17 @@ class Service:
 
     def _gather(self, stop: Flag) -> None:
         """Take notices. Who is far behind takes many: a customer is scored once, however many notices there are."""
-        self._take(min(POLL_WAIT_S, max(0.0, (self._next_tick - self._clock()).total_seconds())), stop)
+        wait_s = min(POLL_WAIT_S, max(0.0, (self._next_tick - self._clock()).total_seconds()))
+        self._take(lambda: self._notices.poll(BATCH, wait_s), stop)
         until = time.monotonic() + GATHERING_LASTS_S
         while self._notices.lag > BATCH and len(self._waiting) < MOST_GATHERED:
             if stop.is_set() or time.monotonic() >= until:
                 return
-            self._take(POLL_WAIT_S, stop)
+            self._take(lambda: self._notices.poll(BATCH, POLL_WAIT_S), stop)
 
-    def _take(self, wait_s: float, stop: Flag) -> None:
-        self._waiting |= dict.fromkeys(patiently(lambda: self._notices.poll(BATCH, wait_s), stop))
+    def _take(self, poll: Callable[[], list[str]], stop: Flag) -> None:
+        self._waiting |= dict.fromkeys(patiently(poll, stop))
+        self._polled_at_s = time.monotonic()
 
     def _score(self, why: str, customer_ids: Sequence[str], stop: Flag) -> None:
         customer_ids = self._without_forgotten(customer_ids, stop)

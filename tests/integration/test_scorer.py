@@ -201,6 +201,26 @@ def test_who_is_far_behind_scores_a_customer_once_for_many_notices(
     assert 300 <= told <= 4 * 300, "on notice, and all at once as the model is new"
 
 
+def test_who_stays_in_the_group_takes_no_notice_and_misses_none(kafka: str, group: str) -> None:
+    customer_ids = [f"{uuid4()}" for _ in range(200)]
+    tell(kafka, customer_ids)
+    notices = Notices(kafka, group)
+    taken: list[str] = []
+
+    def all_are_taken() -> bool:
+        taken.extend(notices.poll(20, 1.0))
+        before = notices.lag
+        assert not taken or (notices.stay() == [] and notices.lag >= before)
+        return set(customer_ids) <= set(taken)
+
+    assert wait_until(all_are_taken, TIMEOUT_S)
+    assert notices.lag == 0
+    assert notices.stay() == []
+    notices.close()
+    ours = [customer_id for customer_id in taken if customer_id in set(customer_ids)]
+    assert sorted(ours) == sorted(customer_ids)
+
+
 def committed(kafka: str, group: str) -> list[int | None]:
     """How many messages of each partition of topic `features` the group is done with."""
     consumer = KafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
