@@ -146,7 +146,7 @@ SEGMENTS: Final = Board(
             ),
         ),
         Row(
-            15,
+            18,
             (
                 Heatmap(
                     "Moves between segments",
@@ -158,11 +158,6 @@ SEGMENTS: Final = Board(
                     about="customers by their segment at the end of one month (left) and of the next (below), over all "
                     "months of the time range.",
                 ),
-            ),
-        ),
-        Row(
-            10,
-            (
                 Table(
                     "Largest moves",
                     _MOVES,
@@ -172,6 +167,12 @@ SEGMENTS: Final = Board(
                     widths={"Customers": 130},
                     about="the same as a list.",
                 ),
+            ),
+            widths=(32, 16),
+        ),
+        Row(
+            10,
+            (
                 Table(
                     "Top fifths of buyers",
                     _VALUE,
@@ -190,7 +191,6 @@ SEGMENTS: Final = Board(
                     "fifth holds, and what the fifths do differently.",
                 ),
             ),
-            widths=(18, 30),
         ),
     ),
 )
