@@ -275,11 +275,16 @@ CARTS: Final = View("carts", "Carts from their first product to what became of t
 
 
 def end_of(history: Path) -> datetime:
-    """The full hour after the last event arrived, as the moment that a history is about. Raises `HistoryMissing`."""
+    """The full hour after the last event arrived, as the moment that a history is about. Raises `HistoryMissing`.
+
+    While that hour runs, it is now: boards look at the time until now, and would not show what is of a moment to come.
+    """
     with duckdb.connect() as sql:
         query = "SELECT max(epoch_us(ingested_at)) FROM read_parquet($files, hive_partitioning = false)"
         ((last_us,),) = sql.execute(query, {"files": _files(history)}).fetchall()
-    return datetime.fromtimestamp((last_us // HOUR_US + 1) * HOUR_US // 1_000_000, UTC)
+    now, last = datetime.now(UTC), datetime.fromtimestamp(last_us / 1_000_000, UTC)
+    full_hour = datetime.fromtimestamp((last_us // HOUR_US + 1) * HOUR_US // 1_000_000, UTC)
+    return now if last < now < full_hour else full_hour
 
 
 def connect(history: Path, as_of: datetime, threads: int = 2) -> duckdb.DuckDBPyConnection:

@@ -1,6 +1,6 @@
 """The SQL layer says what the fold says: both look at the same events."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +8,8 @@ import pytest
 
 from analytics import views
 from churn import history, offline
-from churn.history import HistoryMissing
+from churn.events import Event
+from churn.history import HistoryMissing, HistoryWriter
 
 END, MIDDLE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 9, 10, 11, 30, tzinfo=UTC)
 
@@ -52,6 +53,19 @@ def test_events_are_counted_once_and_only_when_they_had_arrived(simulated: Path)
     found = {event_id for (event_id,) in sql.execute("SELECT event_id FROM events").fetchall()}
     assert found == set(known["event_id"])
     assert under_way["event_id"] not in found
+
+
+@pytest.mark.parametrize("hours_ago", [0, 30])
+def test_a_history_is_about_the_hour_after_its_last_event_but_never_about_a_moment_to_come(
+    tmp_path: Path, hours_ago: int
+) -> None:
+    began = datetime.now(UTC)
+    arrived = (began - timedelta(hours=hours_ago)).replace(microsecond=0)
+    with HistoryWriter(tmp_path / "history") as writer:
+        writer.add(Event("e", "view", arrived, "c", product_id="p"), arrived)  # type: ignore[call-arg]
+    end = views.end_of(tmp_path / "history")
+    full_hour = arrived.replace(minute=0, second=0) + timedelta(hours=1)
+    assert end == full_hour if hours_ago else began <= end <= min(full_hour, datetime.now(UTC))
 
 
 def test_days_orders_and_lines_add_up_to_the_same_money(simulated: Path) -> None:
