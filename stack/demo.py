@@ -167,8 +167,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stack.demo", description=__doc__)
     parser.add_argument("--input", type=Path, help="a real file to play instead of a simulation")
     parser.add_argument("--format", help="its format: rees46, online-retail, retailrocket, cdnow, sessions or ebb")
-    parser.add_argument("--customers", type=int, default=2_000, help="customers to simulate (default: %(default)s)")
-    parser.add_argument("--events", type=int, default=60_000, help="events to simulate (default: %(default)s)")
+    parser.add_argument("--customers", type=int, default=5_000, help="customers to simulate (default: %(default)s)")
+    parser.add_argument("--events", type=int, default=150_000, help="events to simulate (default: %(default)s)")
     options = parser.parse_args()
     if (options.input is None) != (options.format is None):
         parser.error("--input and --format go together")

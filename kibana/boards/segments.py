@@ -146,7 +146,7 @@ SEGMENTS: Final = Board(
             ),
         ),
         Row(
-            18,
+            15,
             (
                 Heatmap(
                     "Moves between segments",
@@ -158,17 +158,7 @@ SEGMENTS: Final = Board(
                     about="customers by their segment at the end of one month (left) and of the next (below), over all "
                     "months of the time range.",
                 ),
-                Table(
-                    "Largest moves",
-                    _MOVES,
-                    (Terms("from_segment", "From", size=12), Terms("to_segment", "To", size=12)),
-                    (_customers,),
-                    ignores_controls=True,
-                    widths={"Customers": 130},
-                    about="the same as a list.",
-                ),
             ),
-            widths=(32, 16),
         ),
         Row(
             10,
