@@ -48,8 +48,8 @@ class Verdict(NamedTuple):
 def judge(labels: Labels, risks: Mapping[str, Floats], *, seed: int = _SEED) -> Verdict:
     """Judge `risks["candidate"]` against "recency alone" and, where there is one, "live model", all (n,) on `labels`.
 
-    It must tell churners apart beyond chance; be better than recency alone in PR-AUC and Brier score, in one of them
-    beyond chance; and be worse than the live model in neither beyond chance.
+    It must tell churners apart beyond chance; be better than recency alone in PR-AUC or Brier score beyond chance; and
+    be worse in neither of them beyond chance, than recency alone and than the live model.
     """
     draws = bootstrap(labels, risks, seed=seed)
     points = {name: metrics(labels, risk) for name, risk in risks.items()}
@@ -74,14 +74,15 @@ def _difference(other: str, points: Mapping[str, Mapping[str, float]], draws: Ma
 
 
 def _against_recency(found: Difference) -> list[str]:
-    is_better = found.pr_auc > 0 and found.less_brier > 0
-    is_beyond_chance = found.pr_auc_interval[0] > 0 or found.less_brier_interval[0] > 0
-    if is_better and is_beyond_chance:
+    is_better = found.pr_auc_interval[0] > 0 or found.less_brier_interval[0] > 0
+    if is_better and not _is_worse(found):
         return []
     return [f"it does not beat the recency rule ({found})"]
 
 
 def _against_live(found: Difference) -> list[str]:
-    if found.pr_auc_interval[1] < 0 or found.less_brier_interval[1] < 0:
-        return [f"it is worse than the live model ({found})"]
-    return []
+    return [f"it is worse than the live model ({found})"] if _is_worse(found) else []
+
+
+def _is_worse(found: Difference) -> bool:
+    return found.pr_auc_interval[1] < 0 or found.less_brier_interval[1] < 0

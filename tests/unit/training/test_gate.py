@@ -61,6 +61,17 @@ def test_a_model_that_only_repeats_the_recency_rule_stays_aside(truth: tuple[Lab
     assert reason.startswith("it does not beat the recency rule")
 
 
+def test_risks_that_are_nearer_to_the_truth_beat_a_rule_of_the_same_order(truth: tuple[Labels, np.ndarray]) -> None:
+    labels, log_odds = truth
+    assert judge(labels, {CANDIDATE: sigmoid(log_odds), RECENCY: sigmoid(3 * log_odds)}).is_open
+
+
+def test_risks_that_are_nearer_to_the_truth_but_in_a_worse_order_stay_aside(truth: tuple[Labels, np.ndarray]) -> None:
+    labels, log_odds = truth
+    (reason,) = judge(labels, {CANDIDATE: blurred(log_odds, 2), RECENCY: sigmoid(9 * log_odds)}).reasons
+    assert reason.startswith("it does not beat the recency rule")
+
+
 def test_a_model_without_knowledge_stays_aside(truth: tuple[Labels, np.ndarray]) -> None:
     labels, _ = truth
     chance = np.random.default_rng(3)
