@@ -128,7 +128,9 @@ def _net_orders(tally: Tally) -> tuple[_NetOrders, int | None]:
         if not days or days[-1] != day:
             days.append(day)
     found = _NetOrders(at_ms, nets, days)
-    return found, (tally.past_last_line_ms or None) if last_ms is None else last_ms
+    # The lines of an order may lie months apart: the last one of a past order can be later than all of the others'.
+    past_ms = tally.past_last_line_ms or last_ms
+    return found, past_ms if last_ms is None or past_ms is None else max(last_ms, past_ms)
 
 
 def _bucket(recency_days: float | None) -> str:

@@ -102,6 +102,21 @@ def test_a_fully_refunded_order_neither_counts_nor_resets_recency() -> None:
     assert row["gross_revenue_total"] == 40.0
 
 
+def test_the_last_line_of_an_order_of_long_ago_may_be_the_latest() -> None:
+    state = replay(
+        [
+            event("e1", "purchase", after(days=0), order_id="long"),
+            event("e2", "purchase", after(days=100), order_id="short"),
+            event("e3", "purchase", after(days=150), order_id="long"),
+            event("e4", "refund", after(days=400), order_id="unknown"),
+            event("e5", "view", after(days=402)),
+        ]
+    )
+    row = feature_row(state, after(days=402))
+    assert row["recency_days"] == 252
+    assert row["last_purchase_at"] == round(after(days=150).timestamp() * 1000)
+
+
 def test_a_refund_is_capped_at_the_value_of_its_order() -> None:
     state = replay(
         [
