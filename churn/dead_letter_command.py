@@ -3,19 +3,17 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 from kafka.errors import KafkaError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from churn import kafka_access, letter_replay, logs, settings
+from churn import kafka_access, letter_replay, logs, progress, settings
 from churn.dead_letters import DeadLetter, payload_of
-from churn.letter_replay import Letters, OnRead
+from churn.letter_replay import Letters
 from churn.refusal import EXIT_REFUSED, AccessRefused
 from churn.settings import KafkaSettings
 
@@ -29,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kafka = settings.read(settings.KafkaSettings)
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     try:
-        with _progress("reading dead letters") as on_read:
+        with progress.bar("reading dead letters") as on_read:
             letters = letter_replay.read(kafka.kafka_bootstrap_servers, on_read, kafka_access.from_settings(kafka))
         return _COMMANDS[chosen.command](chosen, letters, kafka, console)
     except KafkaError as error:
@@ -48,14 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     for each in (listed, replay):
         each.add_argument("--reason", help="only letters of this reason")
     return parser
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[OnRead]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _list(chosen: argparse.Namespace, letters: Letters, kafka: KafkaSettings, console: Console) -> int:
@@ -99,7 +89,7 @@ def _show(chosen: argparse.Namespace, letters: Letters, kafka: KafkaSettings, co
 
 def _replay(chosen: argparse.Namespace, letters: Letters, kafka: KafkaSettings, console: Console) -> int:
     wanted = [letter for letter in letters.by_id.values() if chosen.reason in (None, letter.reason)]
-    with _progress("looking for what was sent") as on_read:
+    with progress.bar("looking for what was sent") as on_read:
         done = letter_replay.replay(
             kafka.kafka_bootstrap_servers,
             letters,

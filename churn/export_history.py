@@ -3,21 +3,20 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from kafka.errors import KafkaError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from churn import forgotten_topic, kafka_access, logs, settings, topics, whole_topic
+from churn import forgotten_topic, kafka_access, logs, progress, settings, topics, whole_topic
 from churn.events import InvalidEvent, decode
 from churn.forgotten import NOBODY, ForgetKeyMissing, ForgetKeyWrong, Forgotten
 from churn.history import HistoryExists, HistoryWriter
 from churn.kafka_access import OPEN, KafkaSecurity
 from churn.refusal import EXIT_REFUSED, AccessRefused
+from churn.whole_topic import OnRead
 
 
 class Exported(NamedTuple):
@@ -35,7 +34,7 @@ def export(
     *,
     currency: str,
     forgotten: Forgotten = NOBODY,
-    on_read: Callable[[int, int], object] = lambda done, total: None,
+    on_read: OnRead = lambda done, total: None,
     security: KafkaSecurity = OPEN,
 ) -> Exported:
     """Write what the topic holds now as the history in `directory`; an export that is there is replaced at the end.
@@ -83,10 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure("export_history", settings.read(settings.LogSettings).log_format)
     kafka = settings.read(settings.KafkaSettings)
     security = kafka_access.from_settings(kafka)
-    columns = (TextColumn("reading the topic"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("", total=None)
+        with progress.bar("reading the topic") as on_read:
             done = export(
                 kafka.kafka_bootstrap_servers,
                 chosen.directory,
@@ -94,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 forgotten=forgotten_topic.follow(
                     kafka.kafka_bootstrap_servers, settings.read(settings.ForgetSettings).key, security
                 ),
-                on_read=lambda read, total: progress.update(task, completed=read, total=total),
+                on_read=on_read,
                 security=security,
             )
     except KafkaError as error:

@@ -6,7 +6,7 @@ the letter in a header.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -18,14 +18,13 @@ from churn import dead_letters, topics, whole_topic
 from churn.dead_letters import KEPT_BYTES, DeadLetter
 from churn.events import Event, InvalidEvent, Reason, decode
 from churn.kafka_access import OPEN, KafkaSecurity
+from churn.whole_topic import OnRead
 
 HEADER: Final = "replayed"
 REPLAYED: Final = "replayed"
 STAGE: Final = "replay"
 SENDING: Final = "sending"
 SENT: Final = "sent"
-
-OnRead = Callable[[int, int], object]
 
 
 class Letters(NamedTuple):

@@ -12,13 +12,15 @@ from churn.kafka_access import OPEN, KafkaSecurity
 
 POLLED_TOGETHER: Final = 4_000
 
+OnRead = Callable[[int, int], object]
+
 
 def read(
     bootstrap_servers: str,
     topic: str,
     *,
     since: datetime | None = None,
-    on_read: Callable[[int, int], object] = lambda done, total: None,
+    on_read: OnRead = lambda done, total: None,
     security: KafkaSecurity = OPEN,
 ) -> Iterator[Any]:
     """The messages that the topic holds now, those of a partition in their order; `since` leaves out older ones.

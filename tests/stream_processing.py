@@ -124,9 +124,15 @@ async def _read_topic(address: str, name: str) -> list[Record]:
     return found
 
 
-def folded_offline(address: str) -> dict[str, Kept]:
-    """Every customer's packed state and last offset, folded from the whole topic by nothing but the fold."""
-    return fold_of(tuple(sorted(read_topic(address, topics.EVENTS))))
+def folded_offline(address: str, sent_at_ms: int | None = None) -> dict[str, Kept]:
+    """Every customer's packed state and last offset, folded from the whole topic by nothing but the fold.
+
+    With `sent_at_ms` as if all messages had been sent then: topics that hold the same are folded once.
+    """
+    records = sorted(read_topic(address, topics.EVENTS))
+    if sent_at_ms is not None:
+        records = [record._replace(timestamp=sent_at_ms) for record in records]
+    return fold_of(tuple(records))
 
 
 @lru_cache(maxsize=1)  # most scenarios of chaos end with the same records

@@ -10,6 +10,8 @@ import pytest
 from churn.features import FeatureRow
 from churn.segments import NAMED, CutPoints, Rfm, cut_points, rfm, segment, tier
 
+from ...value_in_pandas import SEGMENTS
+
 CUTS = CutPoints("2026-03-01", (10.0, 20.0, 30.0, 40.0), (1.0, 2.0, 4.0, 8.0), (50.0, 100.0, 200.0, 400.0))
 RECENCY_OF_SCORE = {5: 10.0, 4: 20.0, 3: 30.0, 2: 40.0, 1: 40.1}
 FREQUENCY_OF_SCORE = {1: 1, 2: 2, 3: 4, 4: 8, 5: 9}
@@ -35,15 +37,6 @@ def test_a_score_counts_the_cut_points_below_the_value(
     values: tuple[float, int, float], scores: tuple[int, int, int]
 ) -> None:
     assert rfm(row(*values), CUTS) == Rfm(*scores)
-
-
-SEGMENTS = {
-    5: ["New", "Potential Loyalist", "Potential Loyalist", "Champions", "Champions"],
-    4: ["Promising", "Potential Loyalist", "Potential Loyalist", "Loyal", "Loyal"],
-    3: ["About To Sleep", "About To Sleep", "Need Attention", "Loyal", "Loyal"],
-    2: ["Hibernating", "Hibernating", "At Risk", "At Risk", "Can't Lose"],
-    1: ["Lost", "Hibernating", "At Risk", "At Risk", "Can't Lose"],
-}
 
 
 @pytest.mark.parametrize(("r", "f", "name"), [(r, f + 1, name) for r in SEGMENTS for f, name in enumerate(SEGMENTS[r])])
