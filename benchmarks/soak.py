@@ -34,7 +34,7 @@ from stack.kafka_offsets import lag, produced
 from stack.processes import group_members
 from stack.service import Service
 from stack.workers import WORKERS, LiveProducer, Worker
-from stream_processor.fold import MAX_AT_HAND
+from stream_processor.fold import MAX_AT_HAND, MAX_EVENTS_AT_HAND
 
 SECTION: Final = "soak"
 PLOT: Final = "performance-soak.svg"
@@ -54,11 +54,15 @@ log = logging.getLogger(__name__)
 
 
 class States(NamedTuple):
-    """What states take up, by some of them, in bytes each: as they lie in Redis, and as objects of Python."""
+    """What states take up, by some of them, in bytes each: as they lie in Redis, and as objects of Python.
+
+    `recent` are the events of the last day that a state holds.
+    """
 
     customers: int
     packed: float
     unpacked: float
+    recent: float
 
     @property
     def in_redis_mib(self) -> float:
@@ -67,7 +71,8 @@ class States(NamedTuple):
     @property
     def in_processor_mib(self) -> float:
         """Bytes of everybody, and objects of those at hand."""
-        return (self.customers * self.packed + min(self.customers, MAX_AT_HAND) * self.unpacked) / _MIB
+        at_hand = min(self.customers, MAX_AT_HAND, MAX_EVENTS_AT_HAND / max(self.recent, 1))
+        return (self.customers * self.packed + at_hand * self.unpacked) / _MIB
 
 
 class Minute(NamedTuple):
@@ -142,7 +147,8 @@ class Soak:
         used, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         customers = int(self._client.zcard("risk:due"))
-        return States(customers, mean(map(len, packed)), used / len(unpacked))
+        recent = mean(len(each.recent) for each in unpacked)
+        return States(customers, mean(map(len, packed)), used / len(unpacked), recent)
 
     def lags(self) -> dict[str, int]:
         """Messages that each group has still to commit."""
