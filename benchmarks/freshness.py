@@ -64,11 +64,13 @@ class Measured(NamedTuple):
 class Watcher:
     """Reads the live events of one partition and looks for every second of them in Redis, every few milliseconds.
 
-    An event is known only once it was read here, so a delay is never taken for shorter than it was.
+    An event is known only once it was read here, so a delay is never taken for shorter than it was. Longer waits
+    between the looks, `poll_ms`, take less of the machine that is measured.
     """
 
-    def __init__(self, bootstrap_servers: str, client: redis.Redis) -> None:
+    def __init__(self, bootstrap_servers: str, client: redis.Redis, poll_ms: int = POLL_MS) -> None:
         self._client = client
+        self._poll_ms = poll_ms
         self._consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, fetch_max_wait_ms=5)
         partition = TopicPartition(topics.EVENTS, 0)
         self._consumer.assign([partition])
@@ -115,7 +117,7 @@ class Watcher:
         self._look()
 
     def _read(self) -> list[Any]:
-        return [record for records in self._consumer.poll(timeout_ms=POLL_MS).values() for record in records]
+        return [record for records in self._consumer.poll(timeout_ms=self._poll_ms).values() for record in records]
 
     def _look(self) -> None:
         if not self._waiting:

@@ -39,6 +39,7 @@ from stream_processor.fold import MAX_AT_HAND, MAX_EVENTS_AT_HAND
 SECTION: Final = "soak"
 PLOT: Final = "performance-soak.svg"
 SAMPLE_S: Final = 10.0
+POLL_MS: Final = 10
 MINUTE_S: Final = 60.0
 SLICE_MINUTES: Final = 10
 STATES_SAMPLED: Final = 1_000
@@ -113,7 +114,7 @@ class Soak:
     def run(self, minutes: int, warm_up: int) -> None:
         """Everything, with a look at the states after the warm-up and at the end."""
         self._producer.start()
-        watcher = Watcher(self._servers.kafka.address, self._client)
+        watcher = Watcher(self._servers.kafka.address, self._client, POLL_MS)
         began = time.monotonic()
         for number in range(1, minutes + 1):
             samples, delays = [], []
@@ -291,8 +292,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=int, default=60, help="with the warm-up (default: %(default)s)")
     parser.add_argument("--warm-up", type=int, help="minutes that do not count for the slopes (default: a quarter)")
     parser.add_argument("--rate", type=float, default=1_000, help="live events per second (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=60_000)
-    parser.add_argument("--events", type=int, default=400_000, help="of the history (default: %(default)s)")
+    parser.add_argument(
+        "--customers", type=int, default=300_000, help="each is busier with fewer (default: %(default)s)"
+    )
+    parser.add_argument("--events", type=int, default=900_000, help="of the history (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="bring tables and plot into docs/")
     options = parser.parse_args()
     warm_up = max(1, options.minutes // 4) if options.warm_up is None else options.warm_up
