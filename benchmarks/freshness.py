@@ -41,6 +41,8 @@ EVERY: Final = 2
 POLL_MS: Final = 4
 PATIENCE_S: Final = 3_600.0
 TRAINING_REFUSED: Final = 2
+# A small shop that is known well makes a model, however little is known of each customer who is played.
+LEARNED_FROM: Final = ("--num_customers", "5000", "--num_events", "150000")
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +151,9 @@ class Rehearsal:
             server.start_timeout_s = PATIENCE_S  # a busy machine is no reason to give up what takes an hour
         self.has_model = False
         until = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None).isoformat() + "Z"
-        numbers = ("--num_customers", str(customers), "--num_events", str(events), "--until", until)
-        self.simulated = ("simulate", *numbers, "--topic", topics.EVENTS)
+        self._until = ("--until", until)
+        numbers = ("--num_customers", str(customers), "--num_events", str(events))
+        self.simulated = ("simulate", *numbers, *self._until, "--topic", topics.EVENTS)
 
     def prepare(self) -> None:
         """Raises `StackError` where a step fails."""
@@ -158,7 +161,8 @@ class Rehearsal:
         self.pipeline.prepare()
         for kind in (StreamProcessor, EsIngest):
             self.pipeline.worker(kind).start()
-        self.pipeline.run("producer", *self.simulated, "--output", str(self._history))
+        self.pipeline.run("producer", *self.simulated)
+        self.pipeline.run("producer", "simulate", *LEARNED_FROM, *self._until, "--output", str(self._history))
         directories = ("--history", str(self._history), "--out", str(self._models))
         self.has_model = self.pipeline.run("training", *directories, accept=(0, TRAINING_REFUSED)) == 0
         self.pipeline.worker(Scorer).start()
