@@ -29,6 +29,7 @@ from scipy.stats import t as student
 from benchmarks import pages
 from benchmarks.freshness import Rehearsal, Watcher
 from churn import state, topics
+from churn.settings import StreamProcessorSettings
 from stack.errors import StackError
 from stack.kafka_offsets import lag, produced
 from stack.processes import group_members
@@ -71,9 +72,10 @@ class States(NamedTuple):
 
     @property
     def in_processor_mib(self) -> float:
-        """Bytes of everybody, and objects of those at hand."""
+        """Bytes of those it remembers, and objects of those at hand."""
+        remembered = min(self.customers, StreamProcessorSettings().stream_max_customers)
         at_hand = min(self.customers, MAX_AT_HAND, MAX_EVENTS_AT_HAND / max(self.recent, 1))
-        return (self.customers * self.packed + at_hand * self.unpacked) / _MIB
+        return (remembered * self.packed + at_hand * self.unpacked) / _MIB
 
 
 class Minute(NamedTuple):

@@ -14,6 +14,10 @@ PEERS_PYTHON: Final = PROJECT / ".venv-bench" / "bin" / "python"
 FOLD_ALONE: Final = "fold alone in memory"
 OURS: Final = "Ebb, one worker"
 OURS_TWICE: Final = "Ebb, two workers"
+# Held to so little of a core each, two workers, broker and Redis have cores to spare, of two.
+HELD_TO: Final = 0.4
+OURS_HELD: Final = f"Ebb, one worker, {HELD_TO} of a core"
+OURS_TWICE_HELD: Final = f"Ebb, two workers, {HELD_TO} of a core each"
 
 
 class Servers(NamedTuple):
@@ -31,12 +35,20 @@ class Launch(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """`is_slow`: gets only the first part of the events. `goal`: our worker's speed / this one's that is wanted."""
+    """`is_slow`: gets only the first part of the events. `goal`: our worker's speed / this one's that is wanted.
+
+    `share`: of the time, in which each of its processes may run.
+    """
 
     name: str
     launches: Callable[[Servers, str, str], list[Launch]]
     is_slow: bool = False
     goal: float | None = None
+    share: float = 1.0
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name.startswith("Ebb")
 
 
 def _workers(count: int) -> Callable[[Servers, str, str], list[Launch]]:
@@ -78,4 +90,6 @@ CONTENDERS: Final = (
     Contender("Quix Streams 3", _peer("quix_sink"), goal=1.5),
     Contender("stock Faust `take`", _peer("faust_take"), is_slow=True, goal=15),
     Contender(OURS_TWICE, _workers(2)),
+    Contender(OURS_HELD, _workers(1), share=HELD_TO),
+    Contender(OURS_TWICE_HELD, _workers(2), share=HELD_TO),
 )

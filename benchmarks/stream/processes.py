@@ -3,18 +3,24 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 PROJECT = Path(__file__).parents[2]
 STOP_TIMEOUT_S = 20.0
+TURN_S = 0.05
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class ContenderProcess:
-    """One process of a contender, running from the project's root."""
+    """One process of a contender, from the project's root; of the time it may run for `share` only."""
 
-    def __init__(self, command: Sequence[str], variables: Mapping[str, str], log_file: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], variables: Mapping[str, str], log_file: Path, share: float = 1.0
+    ) -> None:
         self.log_file = log_file
         with log_file.open("wb") as output:
             self._process = subprocess.Popen(
@@ -26,6 +32,15 @@ class ContenderProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        if share < 1:
+            Thread(target=self._hold_to, args=(share,), daemon=True).start()
+
+    def _hold_to(self, share: float) -> None:
+        while self.is_running:
+            time.sleep(share * TURN_S)
+            self._signal(signal.SIGSTOP)
+            time.sleep((1 - share) * TURN_S)
+            self._signal(signal.SIGCONT)
 
     @property
     def is_running(self) -> bool:
@@ -54,8 +69,9 @@ class ContenderProcess:
         self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.is_running:
-            os.killpg(self._process.pid, number)
+        with suppress(ProcessLookupError):
+            if self.is_running:
+                os.killpg(self._process.pid, number)
 
     def end_of_log(self) -> str:
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-15:])

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmarks import pages
-from benchmarks.stream.contenders import CONTENDERS, FOLD_ALONE, OURS, OURS_TWICE
+from benchmarks.stream.contenders import CONTENDERS, FOLD_ALONE, HELD_TO, OURS, OURS_HELD, OURS_TWICE, OURS_TWICE_HELD
 
 FOLD_GOAL: Final = 0.5
 TWO_WORKERS_GOAL: Final = 1.6
@@ -104,8 +104,10 @@ def summed_up(played: Sequence[Sequence[Run]], events: int, customers: int, shor
         for name, goal in goals
         if OURS in by_name and name in by_name
     ]
-    if OURS in by_name and OURS_TWICE in by_name:
-        ratios.append(_ratio("two workers / one worker", TWO_WORKERS_GOAL, by_name[OURS_TWICE], by_name[OURS], floor))
+    for two, one, how in ((OURS_TWICE, OURS, ""), (OURS_TWICE_HELD, OURS_HELD, f", {HELD_TO} of a core each")):
+        if two in by_name and one in by_name:
+            what = f"two workers / one worker{how}"
+            ratios.append(_ratio(what, TWO_WORKERS_GOAL, by_name[two], by_name[one], floor))
     return Result(pages.machine(), len(played), events, customers, standings, ratios)
 
 
@@ -179,7 +181,8 @@ def plot(result: Result) -> Figure:
     mpl.rcParams["svg.hashsalt"] = "bench-stream"  # the same figures give the same file
     shown = sorted((each for each in result.standings if each.events_per_s), key=lambda each: each.events_per_s or 0)
     names = [each.name for each in shown]
-    colours = ["#d1495b" if each.name in (OURS, OURS_TWICE) else "#7a8b99" for each in shown]
+    ours = {contender.name for contender in CONTENDERS if contender.is_ours}
+    colours = ["#d1495b" if each.name in ours else "#7a8b99" for each in shown]
     figure = Figure(figsize=(11, 0.5 * len(shown) + 1.4), layout="constrained")
     speed, cpu = figure.subplots(1, 2, sharey=True)
     for axes, values, title in (

@@ -151,15 +151,13 @@ def test_a_ratio_that_rises_with_revenue_correlates_fully_and_one_that_never_cha
 
 
 def test_two_ways_of_visiting_are_two_groups_with_their_own_figures(open_shop: Open) -> None:
-    events = [each for number in range(30) for each in visits(number, 1, 1, 10.0)]
-    events += [each for number in range(30, 70) for each in visits(number, 8, 12, 50.0)]
-    rows, silhouette = engagement.clusters(open_shop(events))
-    assert [(row["customers"], row["sessions"], row["revenue_per_customer"]) for row in rows] == [
-        (40, 8.0, 50.0),
-        (30, 1.0, 10.0),
-    ]
+    few = [each for number in range(30) for each in visits(number, 1 + number % 3, 1, 10.0)]
+    many = [each for number in range(30, 70) for each in visits(number, 10 + number % 3, 12, 50.0)]
+    rows, silhouette = engagement.clusters(open_shop([*few, *many]))
+    assert [(row["customers"], row["revenue_per_customer"]) for row in rows] == [(40, 50.0), (30, 10.0)]
+    assert [row["sessions"] for row in rows] == pytest.approx([10 + 39 / 40, 2.0])
     assert "more" in rows[0]["character"]
-    assert silhouette > 0.9
+    assert silhouette > 0.5
 
 
 def test_customers_who_all_visit_alike_are_no_groups(open_shop: Open) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import pages
 from benchmarks.stream import report
-from benchmarks.stream.contenders import FOLD_ALONE, OURS
+from benchmarks.stream.contenders import FOLD_ALONE, OURS, OURS_HELD, OURS_TWICE_HELD
 from benchmarks.stream.report import Result, Run
 
 PEER = "bare aiokafka loop"
@@ -35,6 +35,13 @@ def test_what_lies_beyond_the_fold_is_compared_without_it() -> None:
     result = _result(Run(OURS, 50_000, 16.0, 100, 0), Run(PEER, 10_000, 34.0, 100, 0))
     ratio = next(each for each in result.ratios if PEER in each.what)
     assert ratio.beyond_fold == pytest.approx(10)
+
+
+def test_two_workers_held_back_stand_beside_one_held_back_alike() -> None:
+    held = [Run(OURS_HELD, 6_000, 26.0, 100, 0), Run(OURS_TWICE_HELD, 11_400, 27.0, 200, 0)]
+    result = report.summed_up([[Run(OURS, 16_000, 26.0, 100, 0), *held]], 500, 20, 100)
+    ratio = next(each for each in result.ratios if "two workers" in each.what)
+    assert (ratio.what, ratio.speed) == ("two workers / one worker, 0.4 of a core each", pytest.approx(1.9))
 
 
 def test_a_section_of_a_page_is_replaced_and_nothing_else(tmp_path) -> None:  # type: ignore[no-untyped-def]
