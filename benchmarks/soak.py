@@ -28,6 +28,7 @@ from scipy.stats import t as student
 
 from benchmarks import pages
 from benchmarks.freshness import Rehearsal, Watcher
+from benchmarks.stream.processes import cpu_s
 from churn import state, topics
 from churn.settings import StreamProcessorSettings
 from stack.errors import StackError
@@ -79,12 +80,17 @@ class States(NamedTuple):
 
 
 class Minute(NamedTuple):
-    """At `at_h` hours from the start: memory of each process (MiB), and the delays (ms) of the minute until then."""
+    """At `at_h` hours from the start, of the minute until then: memory (MiB) and cores of each process, delays (ms).
+
+    `unscored` are the notices that the scorer has still to commit.
+    """
 
     at_h: float
     memory_mib: dict[str, float]
+    cores: dict[str, float]
     delays_ms: list[float]
     events: int
+    unscored: int
 
 
 class Slope(NamedTuple):
@@ -121,12 +127,17 @@ class Soak:
         for number in range(1, minutes + 1):
             samples, delays = [], []
             before = produced(self._servers.kafka.address, topics.EVENTS)
+            looked_s, spent = time.monotonic(), self._cpu_s()
             while time.monotonic() < began + number * MINUTE_S:
                 delays += watcher.watch(min(SAMPLE_S, max(0.0, began + number * MINUTE_S - time.monotonic())))
                 samples.append(self._memory_mib())
             memory = {name: mean(sample[name] for sample in samples) for name in samples[0]}
             events = produced(self._servers.kafka.address, topics.EVENTS) - before
-            self.minutes.append(Minute((time.monotonic() - began) / 3600, memory, delays, events))
+            lasted_s = time.monotonic() - looked_s
+            cores = {name: max(0.0, now_s - spent[name]) / lasted_s for name, now_s in self._cpu_s().items()}
+            unscored = lag(self._servers.kafka.address, "scorer", topics.FEATURES)
+            at_h = (time.monotonic() - began) / 3600
+            self.minutes.append(Minute(at_h, memory, cores, delays, events, unscored))
             log.info("minute %d: %s", number, self._told(self.minutes[-1]))
             if number in (warm_up, minutes):
                 self.states.append(self._look_at_states())
@@ -135,9 +146,15 @@ class Soak:
     def _memory_mib(self) -> dict[str, float]:
         return {service.name: sum(map(own_memory_mib, _processes(service))) for service in self._services}
 
+    def _cpu_s(self) -> dict[str, float]:
+        return {service.name: sum(map(own_cpu_s, _processes(service))) for service in self._services}
+
     def _told(self, minute: Minute) -> str:
-        memory = ", ".join(f"{name} {mib:.0f}" for name, mib in minute.memory_mib.items())
-        return f"{minute.events / MINUTE_S:,.0f} events/s, p50 {median(minute.delays_ms or [0]):.0f} ms, MiB: {memory}"
+        used = ", ".join(f"{name} {mib:.0f} MiB {minute.cores[name]:.2f}" for name, mib in minute.memory_mib.items())
+        return (
+            f"{minute.events / MINUTE_S:,.0f} events/s, p50 {_cut(minute.delays_ms, 50)} ms, "
+            f"p99 {_cut(minute.delays_ms, 99)} ms, {minute.unscored:,} unscored; own memory and cores: {used}"
+        )
 
     def _look_at_states(self) -> States:
         keys: list[bytes] = list(islice(self._client.scan_iter("customer:*", count=1_000), STATES_SAMPLED))
@@ -190,6 +207,14 @@ def own_memory_mib(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
 
 
+def own_cpu_s(pid: int) -> float:
+    """CPU seconds until now; 0 of a process that has ended."""
+    try:
+        return cpu_s(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
 def slope(minutes: Sequence[Minute], name: str) -> Slope:
     """Of the memory of this process."""
     fitted = linregress([each.at_h for each in minutes], [each.memory_mib[name] for each in minutes])
@@ -205,8 +230,8 @@ def memory_table(minutes: Sequence[Minute], states: Sequence[States]) -> list[st
         "redis": (states[-1].in_redis_mib - states[0].in_redis_mib) / hours,
     }
     lines = [
-        "| memory, MiB | after the warm-up | at the end | most | slope per hour | 95 % interval | of it states |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| memory, MiB | warmed up | at the end | most | slope per hour | 95 % interval | of it states | cores |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name in minutes[0].memory_mib:
         held = [each.memory_mib[name] for each in minutes]
@@ -214,7 +239,7 @@ def memory_table(minutes: Sequence[Minute], states: Sequence[States]) -> list[st
         by_states = f"{grown[name]:+.1f}" if name in grown else ""
         lines.append(
             f"| {name} | {held[0]:.0f} | {held[-1]:.0f} | {max(held):.0f} | {line.per_h:+.1f} "
-            f"| {line.low:+.1f} to {line.high:+.1f} | {by_states} |"
+            f"| {line.low:+.1f} to {line.high:+.1f} | {by_states} | {mean(each.cores[name] for each in minutes):.2f} |"
         )
     return lines
 
@@ -222,8 +247,8 @@ def memory_table(minutes: Sequence[Minute], states: Sequence[States]) -> list[st
 def freshness_table(minutes: Sequence[Minute], indexed: Sequence[Mapping[str, Any]], began_at: datetime) -> list[str]:
     """Ten minutes a row; of the index the middle p50 and the worst p99 of the 30 seconds that es_ingest tells of."""
     lines = [
-        "| minutes | events/s | in Redis, p50 ms | p99 ms | in Elasticsearch, p50 ms | worst p99 ms | most behind |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| minutes | events/s | Redis, p50 ms | p99 ms | unscored, most | Elasticsearch, p50 ms | worst p99 ms | unindexed |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for first in range(0, len(minutes), SLICE_MINUTES):
         part = minutes[first : first + SLICE_MINUTES]
@@ -232,7 +257,7 @@ def freshness_table(minutes: Sequence[Minute], indexed: Sequence[Mapping[str, An
         fresh = [each for each in told if "freshness_p50_s" in each]
         lines.append(
             f"| {first + 1} to {first + len(part)} | {mean(each.events for each in part) / MINUTE_S:,.0f} "
-            f"| {_cut(delays, 50)} | {_cut(delays, 99)} "
+            f"| {_cut(delays, 50)} | {_cut(delays, 99)} | {max(each.unscored for each in part):,} "
             f"| {median([each['freshness_p50_s'] for each in fresh] or [0]) * 1000:.0f} "
             f"| {max([each['freshness_p99_s'] for each in fresh], default=0) * 1000:.0f} "
             f"| {max([each['lag'] for each in told], default=0):,} |"

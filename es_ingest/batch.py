@@ -13,8 +13,9 @@ from es_ingest.refusals import RefusalSender
 
 MAX_DOCUMENTS: Final = 4_000
 MAX_BYTES: Final = 8 * 1024 * 1024
-# How long a batch may stay small: each bulk request costs Elasticsearch a write to disk per index.
-LINGER_S: Final = 0.2
+# How long a batch may stay small: each bulk request costs Elasticsearch a write to disk per index, and what it holds is
+# searchable only with the next refresh, some seconds later.
+LINGER_S: Final = 1.0
 
 
 @dataclass

@@ -136,7 +136,9 @@ def _card_properties() -> Properties:
         "model_version": _KEYWORD,
         "feature_version": _KEYWORD,
     }
-    return said | {feature.name: _BY_UNIT[feature.unit] for feature in FEATURES}
+    # Nearly a hundred fields a card, seldom searched by: a scan of their columns finds them, too, and an index of each
+    # would take Elasticsearch long for every card.
+    return said | {feature.name: {**_BY_UNIT[feature.unit], "index": False} for feature in FEATURES}
 
 
 def _health_properties() -> Properties:

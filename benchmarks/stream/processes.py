@@ -15,6 +15,12 @@ TURN_S = 0.05
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
+def cpu_s(pid: int) -> float:
+    """User and system seconds of all its threads until now (fields 14 and 15 of /proc/<pid>/stat, see proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
 class ContenderProcess:
     """One process of a contender, from the project's root; of the time it may run for `share` only."""
 
@@ -47,9 +53,8 @@ class ContenderProcess:
         return self._process.poll() is None
 
     def cpu_s(self) -> float:
-        """User and system seconds of all its threads until now (fields 14 and 15 of /proc/<pid>/stat, see proc(5))."""
-        fields = self._proc("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        """Seconds of all its threads until now."""
+        return cpu_s(self._process.pid)
 
     def memory_mib(self, which: str = "VmHWM") -> float:
         """`VmHWM`: the most memory that it held; `VmRSS`: what it holds now."""

@@ -14,7 +14,14 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 def minutes(count: int, per_h: float, noise: float = 0.0) -> list[Minute]:
     chance = random.Random(3)
     return [
-        Minute(each / 60, {"redis": 100 + per_h * each / 60 + chance.gauss(0, noise)}, [10.0, 30.0], 60_000)
+        Minute(
+            each / 60,
+            {"redis": 100 + per_h * each / 60 + chance.gauss(0, noise)},
+            {"redis": 0.25},
+            [10.0, 30.0],
+            60_000,
+            7 * each,
+        )
         for each in range(1, count + 1)
     ]
 
@@ -33,7 +40,7 @@ def test_the_interval_of_a_noisy_flat_line_holds_nothing() -> None:
 def test_growth_that_states_explain_stands_beside_the_slope() -> None:
     states = [States(1_000, each * 2**20 / 1_000, 0.0, 0.0) for each in (1, 3)]
     row = memory_table(minutes(31, per_h=4.0), states)[-1]
-    assert row == "| redis | 100 | 102 | 102 | +4.0 | +4.0 to +4.0 | +4.0 |"
+    assert row == "| redis | 100 | 102 | 102 | +4.0 | +4.0 to +4.0 | +4.0 | 0.25 |"
 
 
 def test_the_processor_keeps_fewer_objects_of_busier_customers() -> None:
@@ -54,5 +61,5 @@ def test_freshness_is_told_by_ten_minutes() -> None:
     ]
     told.append({"@timestamp": (BEGAN + timedelta(minutes=12)).isoformat(), "lag": 8})
     first, second = freshness_table(minutes(12, 0.0), told, BEGAN)[2:]
-    assert first == "| 1 to 10 | 1,000 | 20 | 30 | 200 | 900 | 5 |"
-    assert second == "| 11 to 12 | 1,000 | 20 | 30 | 200 | 7000 | 8 |"
+    assert first == "| 1 to 10 | 1,000 | 20 | 30 | 70 | 200 | 900 | 5 |"
+    assert second == "| 11 to 12 | 1,000 | 20 | 30 | 84 | 200 | 7000 | 8 |"

@@ -65,6 +65,7 @@ def test_every_field_of_a_dead_letter_is_mapped() -> None:
         ("ebb-events", "quantity", {"type": "long"}),
         ("ebb-events", "signup_date", {"type": "date"}),
         ("ebb-customers", "drivers", {"type": "keyword"}),
+        ("ebb-customers", "recency_days", {"type": "double", "index": False}),
         ("ebb-dead-letters", "raw", {"type": "keyword", "index": False, "doc_values": False}),
         ("ebb-dead-letters", "partition", {"type": "long"}),
     ],
