@@ -68,7 +68,7 @@ class KafkaServer(Service):
             "share.coordinator.state.topic.min.isr": "1",
             # The default, 128 MB, would be a quarter of the heap.
             "log.cleaner.dedupe.buffer.size": str(32 * 1024**2),
-            # Cleaning begins once a gigabyte is full, in all partitions at about the same time: it must not stop the rest.
+            # Cleaning begins when a gigabyte is full, in all partitions at nearly the same time: not at full speed.
             "log.cleaner.io.max.bytes.per.second": str(16 * 1024**2),
             **self.settings,
         }
