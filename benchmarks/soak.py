@@ -135,7 +135,7 @@ class Soak:
             events = produced(self._servers.kafka.address, topics.EVENTS) - before
             lasted_s = time.monotonic() - looked_s
             cores = {name: max(0.0, now_s - spent[name]) / lasted_s for name, now_s in self._cpu_s().items()}
-            unscored = lag(self._servers.kafka.address, "scorer", topics.FEATURES)
+            unscored = lag(self._servers.kafka.address, "scorer", *GROUPS["scorer"])
             at_h = (time.monotonic() - began) / 3600
             self.minutes.append(Minute(at_h, memory, cores, delays, events, unscored))
             log.info("minute %d: %s", number, self._told(self.minutes[-1]))
@@ -320,9 +320,9 @@ def main() -> int:
     parser.add_argument("--warm-up", type=int, help="minutes that do not count for the slopes (default: a quarter)")
     parser.add_argument("--rate", type=float, default=1_000, help="live events per second (default: %(default)s)")
     parser.add_argument(
-        "--customers", type=int, default=300_000, help="each is busier with fewer (default: %(default)s)"
+        "--customers", type=int, default=200_000, help="each is busier with fewer (default: %(default)s)"
     )
-    parser.add_argument("--events", type=int, default=900_000, help="of the history (default: %(default)s)")
+    parser.add_argument("--events", type=int, default=600_000, help="of the history (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="bring tables and plot into docs/")
     options = parser.parse_args()
     warm_up = max(1, options.minutes // 4) if options.warm_up is None else options.warm_up

@@ -18,6 +18,7 @@ OURS_TWICE: Final = "Ebb, two workers"
 HELD_TO: Final = 0.4
 OURS_HELD: Final = f"Ebb, one worker, {HELD_TO} of a core"
 OURS_TWICE_HELD: Final = f"Ebb, two workers, {HELD_TO} of a core each"
+ALL_OURS: Final = frozenset({OURS, OURS_TWICE, OURS_HELD, OURS_TWICE_HELD})
 
 
 class Servers(NamedTuple):
@@ -45,10 +46,6 @@ class Contender(NamedTuple):
     is_slow: bool = False
     goal: float | None = None
     share: float = 1.0
-
-    @property
-    def is_ours(self) -> bool:
-        return self.name.startswith("Ebb")
 
 
 def _workers(count: int) -> Callable[[Servers, str, str], list[Launch]]:

@@ -8,7 +8,16 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmarks import pages
-from benchmarks.stream.contenders import CONTENDERS, FOLD_ALONE, HELD_TO, OURS, OURS_HELD, OURS_TWICE, OURS_TWICE_HELD
+from benchmarks.stream.contenders import (
+    ALL_OURS,
+    CONTENDERS,
+    FOLD_ALONE,
+    HELD_TO,
+    OURS,
+    OURS_HELD,
+    OURS_TWICE,
+    OURS_TWICE_HELD,
+)
 
 FOLD_GOAL: Final = 0.5
 TWO_WORKERS_GOAL: Final = 1.6
@@ -181,8 +190,7 @@ def plot(result: Result) -> Figure:
     mpl.rcParams["svg.hashsalt"] = "bench-stream"  # the same figures give the same file
     shown = sorted((each for each in result.standings if each.events_per_s), key=lambda each: each.events_per_s or 0)
     names = [each.name for each in shown]
-    ours = {contender.name for contender in CONTENDERS if contender.is_ours}
-    colours = ["#d1495b" if each.name in ours else "#7a8b99" for each in shown]
+    colours = ["#d1495b" if each.name in ALL_OURS else "#7a8b99" for each in shown]
     figure = Figure(figsize=(11, 0.5 * len(shown) + 1.4), layout="constrained")
     speed, cpu = figure.subplots(1, 2, sharey=True)
     for axes, values, title in (
