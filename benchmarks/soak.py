@@ -41,7 +41,7 @@ from stream_processor.fold import MAX_AT_HAND, MAX_EVENTS_AT_HAND
 SECTION: Final = "soak"
 PLOT: Final = "performance-soak.svg"
 SAMPLE_S: Final = 10.0
-POLL_MS: Final = 10
+POLL_MS: Final = 20
 MINUTE_S: Final = 60.0
 SLICE_MINUTES: Final = 10
 STATES_SAMPLED: Final = 1_000

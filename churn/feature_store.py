@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
+import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -88,7 +89,7 @@ class StoreRefused(StoreUnavailable):
     """Redis does not let us in or do this, or is not the one it says it is."""
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """A customer's state with the partition and the last offset that it holds, and the rebuild that it grew from."""
 
     state: State
@@ -97,7 +98,7 @@ class Kept(NamedTuple):
     rebuilt: int = 0
 
 
-class StateWrite(NamedTuple):
+class StateWrite(msgspec.Struct, frozen=True, gc=False):
     """A packed state to be kept under a customer, holding everything up to `offset` of `partition`."""
 
     customer_id: str

@@ -117,13 +117,14 @@ def _net_orders(tally: Tally) -> tuple[_NetOrders, int | None]:
     nets: list[int] = []
     days: list[int] = []
     last_ms: int | None = None
-    for _, began_ms, span_ms, lines, _, gross, discount, refund in tally.orders:
-        paid = gross - discount
-        if not lines or 0 < refund >= paid:
+    for order in tally.orders:
+        began_ms, paid, refund = order.at_ms, order.gross - order.discount, order.refund
+        if not order.lines or 0 < refund >= paid:
             continue
         at_ms.append(began_ms)
         nets.append(paid - refund if paid > refund else 0)
-        last_ms = began_ms + span_ms if last_ms is None else max(last_ms, began_ms + span_ms)
+        last_line_ms = began_ms + order.span_ms
+        last_ms = last_line_ms if last_ms is None else max(last_ms, last_line_ms)
         day = began_ms // DAY_MS
         if not days or days[-1] != day:
             days.append(day)
@@ -215,11 +216,11 @@ def _add_windows(row: FeatureRow, sums: _Sums) -> None:
 def _add_totals(row: FeatureRow, tally: Tally, net_orders: _NetOrders) -> None:
     gross, discount, quantity = tally.past_gross, tally.past_discount, tally.past_quantity
     bought = tally.past_bought
-    for _, _, _, lines, units, order_gross, order_discount, _ in tally.orders:
-        gross += order_gross
-        discount += order_discount
-        quantity += units
-        bought += lines > 0
+    for order in tally.orders:
+        gross += order.gross
+        discount += order.discount
+        quantity += order.quantity
+        bought += order.lines > 0
     orders_total = tally.past_orders + len(net_orders.nets)
     # A fully refunded order is worth nothing, so those that count are all that was kept.
     kept_net = tally.past_net + sum(net_orders.nets)
@@ -282,7 +283,7 @@ def next_step_ms(tally: Tally, as_of_ms: int, last_ms: int | None) -> int | None
     the ratios of days grow. None where nothing of that kind is to come. `last_ms` is the `last_purchase_at` of the row.
     """
     steps: list[int] = []
-    began_ms = [order[1] for order in tally.orders]
+    began_ms = [order.at_ms for order in tally.orders]
     _add_leaving(steps, began_ms, as_of_ms, _ORDER_SPANS)
     # A day is in a window until its first millisecond is out of it.
     _add_leaving(steps, [day[0] * DAY_MS + 1 for day in tally.days], as_of_ms, _DAY_SPANS)

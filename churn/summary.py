@@ -11,6 +11,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Final
 
+import msgspec
+
 from churn import distinct
 from churn.state import Entry, Order, Profile, Summary, Tally, freeze, thaw
 
@@ -294,7 +296,7 @@ def _add_refund(tally: Tally, entry: Entry) -> None:
         _keep_order(tally, Order(entry.order, entry.at_ms, 0, 0, 0, 0, 0, amount))
         return
     old = tally.orders[place]
-    new = old._replace(refund=old.refund + amount)
+    new = msgspec.structs.replace(old, refund=old.refund + amount)
     tally.orders = (*tally.orders[:place], new, *tally.orders[place + 1 :])
 
 

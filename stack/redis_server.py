@@ -35,6 +35,7 @@ class RedisServer(Service):
             "save": '""',
             "appendonly": "yes",
             "appendfsync": "everysec",
+            "auto-aof-rewrite-min-size": "1gb",
             "maxmemory-policy": "noeviction",
             **self.settings,
         }

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from churn import dead_letters, state
 from churn.dead_letters import DeadLetter
 from churn.events import Event, InvalidEvent, Reason, decode
@@ -182,16 +184,16 @@ class Fold:
         changed = self._changed
         for message, event in events:
             customer_id = event.customer_id
-            old_state, kept_by, applied, rebuilt = known[customer_id]
-            if kept_by != partition:
-                detail = f"customer {customer_id} is kept by partition {kept_by}: key its events by customer_id"
+            kept = known[customer_id]
+            if kept.partition != partition:
+                detail = f"customer {customer_id} is kept by partition {kept.partition}: key its events by customer_id"
                 self._refuse(InvalidEvent(Reason.WRONG_PARTITION, detail), partition, message)
-            elif message.offset <= applied:
+            elif message.offset <= kept.offset:
                 self.skipped += 1
                 self._repeated.add(customer_id)
             else:
                 del known[customer_id]  # comes in again as the one most recently changed
-                known[customer_id] = Kept(update(old_state, event), partition, message.offset, rebuilt)
+                known[customer_id] = Kept(update(kept.state, event), partition, message.offset, kept.rebuilt)
                 changed.add(customer_id)
                 self.applied += 1
 
@@ -200,7 +202,7 @@ class Fold:
         for message, event in events:
             kept = self._known[event.customer_id]
             if message.offset > kept.offset:
-                self._known[event.customer_id] = kept._replace(offset=message.offset)
+                self._known[event.customer_id] = msgspec.structs.replace(kept, offset=message.offset)
                 self._changed.add(event.customer_id)
 
     def _refuse(self, error: InvalidEvent, partition: int, message: Message) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import faust
+import msgspec
 
 import stream_processor.__main__ as worker
 from churn import state, topics
@@ -48,7 +49,7 @@ def unguarded() -> None:
 
     def read_without_offsets(store: RedisFeatureStore, customer_ids: Sequence[str]) -> dict[str, Kept]:
         found = read_states(store, customer_ids)
-        return {customer_id: kept._replace(offset=-1) for customer_id, kept in found.items()}
+        return {customer_id: msgspec.structs.replace(kept, offset=-1) for customer_id, kept in found.items()}
 
     RedisFeatureStore.read_states = read_without_offsets  # type: ignore[method-assign]
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 from elasticsearch import ApiError, AuthenticationException, Elasticsearch
+from msgspec.structs import replace
 
 from churn.feature_store import CardWrite, RedisFeatureStore, StateWrite, StoreUnavailable, customer_key
 from churn.state import EMPTY, pack
@@ -107,7 +108,7 @@ def test_the_stream_processor_and_the_scorer_can_do_all_that_they_do(servers: Se
     )
     stream.require_run(stream.run_id())
     assert stream.write_states([STATE]) == {"1"}
-    assert shadow.write_states([STATE._replace(offset=9), STATE._replace(customer_id="2")]) == {"1", "2"}
+    assert shadow.write_states([replace(STATE, offset=9), replace(STATE, customer_id="2")]) == {"1", "2"}
     assert set(stream.shadow_ids()) == {"1", "2"}
     assert stream.switch(["1"], 1) == [True]
     stream.discard_shadows(["2"])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from churn.feature_store import (
     CardWrite,
@@ -161,7 +162,7 @@ def test_a_state_that_grew_from_before_a_rebuild_is_refused(
     live.switch(["c1"], 1)
     with pytest.raises(StoreUnavailable, match="REBUILT customer:c1"):
         live.write_states([write(8)])
-    assert live.write_states([write(8, NEWER)._replace(rebuilt=1)]) == {"c1"}
+    assert live.write_states([replace(write(8, NEWER), rebuilt=1)]) == {"c1"}
 
 
 def test_what_a_rebuild_left_is_discarded(stores: tuple[RedisFeatureStore, RedisFeatureStore]) -> None:

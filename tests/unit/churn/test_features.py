@@ -188,13 +188,24 @@ def test_many_orders_stay_bounded_and_keep_their_totals() -> None:
     assert len(pack(state)) < 16 * 1024
 
 
-def test_states_survive_their_bytes() -> None:
-    state = replay([event(f"e{i}", "view", after(minutes=i)) for i in range(200)])
-    assert unpack(pack(state)) == state
+@pytest.mark.parametrize(("events", "form"), [(1, 0), (20, 1), (700, 2)], ids=["small", "usual", "of a busy day"])
+def test_states_survive_their_bytes(events: int, form: int) -> None:
+    details = {"category": "kitchen & dining", "device": "mobile", "channel": "newsletter", "country": "GB"}
+    state = replay(
+        [event(f"e{i}", "view", after(minutes=i), product_id=f"p{i}", **details) for i in range(events)],
+    )
+    packed = pack(state)
+    assert packed[1] == form
+    assert unpack(packed) == state
 
 
 @pytest.mark.parametrize(
-    "packed", [b"", bytes([STATE_VERSION + 1, 0]), bytes([STATE_VERSION, 0, 0xC1]), bytes([STATE_VERSION, 1, 5])]
+    "packed",
+    [
+        b"",
+        bytes([STATE_VERSION + 1, 0]),
+        *(bytes([STATE_VERSION, form, *bad]) for form in range(3) for bad in (b"\xc1", b"\5\0\0\0\0")),
+    ],
 )
 def test_bytes_of_another_version_or_damaged_are_refused(packed: bytes) -> None:
     with pytest.raises(InvalidState):
