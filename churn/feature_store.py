@@ -144,7 +144,7 @@ class Customer(NamedTuple):
         """
         if self.kept is None:
             return None
-        settled = datetime.fromtimestamp(self.kept.state.summary.last_at_ms / 1000, UTC)
+        settled = datetime.fromtimestamp(self.kept.state.settled_ms / 1000, UTC)
         return feature_row(self.kept.state, max(now, settled))
 
 

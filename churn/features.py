@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 from churn import distinct
 from churn.events import Event, epoch_ms, line_minor
 from churn.row import HIGH_ENGAGEMENT_FROM, WINDOWS_DAYS, FeatureRow, Value, next_step_ms, row_of
-from churn.state import EMPTY, STATE_VERSION, Entry, Profile, State, Tally, thaw
+from churn.state import EMPTY, STATE_VERSION, Entry, Profile, Sealed, State, Tally, opened, seal, thaw
 from churn.summary import (
     AFFINITY_BUCKETS,
     CART,
@@ -244,10 +244,11 @@ def update(state: State, event: Event) -> State:
     if entry.at_ms < state.settled_ms:
         summary = settle(state.summary, (entry,))
         return State(state.last_ms, state.settled_ms, state.ids, state.recent, summary, state.early_ids)
-    ids, recent = _insert(state.ids, state.recent, event_hash, entry)
+    ids, recent = _insert(state, event_hash, entry)
     last_ms = max(state.last_ms, entry.at_ms)
     settled_ms = max(state.settled_ms, (last_ms - LATENESS_MS) // HOUR_MS * HOUR_MS)
-    if recent[0].at_ms >= settled_ms and len(recent) <= MAX_RECENT:
+    has_old = settled_ms > state.settled_ms and opened(recent[0]).at_ms < settled_ms
+    if not has_old and len(recent) <= MAX_RECENT:
         return State(last_ms, settled_ms, ids, recent, state.summary, state.early_ids)
     return _settle_old(State(last_ms, settled_ms, ids, recent, state.summary, state.early_ids))
 
@@ -282,28 +283,30 @@ def _profile(event: Event) -> Profile:
     return Profile(event.age, event.gender, event.location, signup_ms)
 
 
-def _insert(
-    ids: tuple[int, ...], recent: tuple[Entry, ...], event_hash: int, entry: Entry
-) -> tuple[tuple[int, ...], tuple[Entry, ...]]:
-    if not recent or entry.at_ms > recent[-1].at_ms:
-        return (*ids, event_hash), (*recent, entry)
-    keys = [(old.at_ms, old.rank, old_hash) for old, old_hash in zip(recent, ids, strict=True)]
-    place = bisect_right(keys, (entry.at_ms, entry.rank, event_hash))
-    return (*ids[:place], event_hash, *ids[place:]), (*recent[:place], entry, *recent[place:])
+def _insert(state: State, event_hash: int, entry: Entry) -> tuple[tuple[int, ...], tuple[Sealed, ...]]:
+    ids, recent = state.ids, state.recent
+    if not recent or entry.at_ms > state.last_ms:
+        return (*ids, event_hash), (*recent, seal(entry))
+
+    def key(place: int) -> tuple[int, int, int]:
+        old = opened(recent[place])
+        return old.at_ms, old.rank, ids[place]
+
+    place = bisect_right(range(len(recent)), (entry.at_ms, entry.rank, event_hash), key=key)
+    return (*ids[:place], event_hash, *ids[place:]), (*recent[:place], seal(entry), *recent[place:])
 
 
 def _settle_old(state: State) -> State:
     """Move what is older than the lateness, and what is too much, from `recent` to the summary."""
     recent = state.recent
-    old = bisect_right(recent, state.settled_ms - 1, key=lambda entry: entry.at_ms)
+    old = bisect_right(recent, state.settled_ms - 1, key=lambda sealed: opened(sealed).at_ms)
     cut = max(old, len(recent) - MAX_RECENT)
     # Early ids are of events older than any in `recent`: once one of those is past the lateness, so are they.
     early_ids = () if old else state.early_ids
     early_ids = (*early_ids, *state.ids[old:cut])[-MAX_EARLY_IDS:]
-    settled_ms = max(state.settled_ms, recent[cut - 1].at_ms)
-    return State(
-        state.last_ms, settled_ms, state.ids[cut:], recent[cut:], settle(state.summary, recent[:cut]), early_ids
-    )
+    settled_ms = max(state.settled_ms, opened(recent[cut - 1]).at_ms)
+    summary = settle(state.summary, map(opened, recent[:cut]))
+    return State(state.last_ms, settled_ms, state.ids[cut:], recent[cut:], summary, early_ids)
 
 
 def feature_row(state: State, as_of: datetime) -> FeatureRow:
@@ -319,13 +322,13 @@ def feature_row(state: State, as_of: datetime) -> FeatureRow:
 
 
 def _tally_at(state: State, as_of_ms: int) -> Tally:
-    if state.summary.events and as_of_ms < state.summary.last_at_ms:
+    tally = thaw(state.summary)
+    if tally.events and as_of_ms < tally.last_at_ms:
         as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC)
         raise ValueError(
             f"as_of {as_of.isoformat()} lies before settled events: replay the history up to that moment instead"
         )
-    tally = thaw(state.summary)
-    for entry in state.recent:
+    for entry in map(opened, state.recent):
         if entry.at_ms > as_of_ms:
             break
         add(tally, entry)

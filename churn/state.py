@@ -57,6 +57,10 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     profile: Profile | None
 
 
+Sealed = msgspec.Raw
+"""A part of a state as its bytes, until somebody looks at it: see `seal`, `opened` and `thaw`."""
+
+
 class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The purchase lines that share an order id; the last of them came `span_ms` after the first.
 
@@ -195,6 +199,9 @@ class Tally(_Fields, gc=False):
 class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One customer. `ids[i]` is the 48-bit hash of the event id of `recent[i]`; `recent` is sorted.
 
+    Entries and summary stay sealed until somebody looks at them: most events only join `recent`, and then a read and a
+    write of the state cost little more than copying its bytes.
+
     `last_ms` is the newest event time, `settled_ms` the time before which everything lies in `summary`. `early_ids` are
     the ids of events that had to be settled before their 24 hours were over, because there were too many.
     """
@@ -202,8 +209,8 @@ class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     last_ms: int = 0
     settled_ms: int = 0
     ids: tuple[int, ...] = ()
-    recent: tuple[Entry, ...] = ()
-    summary: Summary = Summary()
+    recent: tuple[Sealed, ...] = ()
+    summary: Sealed = Sealed(msgspec.msgpack.encode(Summary()))
     early_ids: tuple[int, ...] = ()
 
 
@@ -212,13 +219,32 @@ EMPTY: Final = State()
 _COUNTED: Final = ("categories", "devices", "channels", "session_products")
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(State)
+_entry_decoder: Final = msgspec.msgpack.Decoder(Entry)
+_summary_decoder: Final = msgspec.msgpack.Decoder(Summary)
 _PLAIN: Final = bytes([STATE_VERSION, 0])
 _COMPRESSED: Final = bytes([STATE_VERSION, 1])
 _DENSE: Final = bytes([STATE_VERSION, 2])
 
 
-def thaw(summary: Summary) -> Tally:
-    """The summary, open for change."""
+def seal(entry: Entry) -> Sealed:
+    """The entry as its bytes."""
+    return Sealed(_encoder.encode(entry))
+
+
+def opened(sealed: Sealed) -> Entry:
+    """The entry in these bytes. Raises `InvalidState` when they are damaged."""
+    try:
+        return _entry_decoder.decode(sealed)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidState(f"a damaged event of {len(bytes(sealed))} bytes: {error}") from error
+
+
+def thaw(sealed: Sealed) -> Tally:
+    """The summary, open for change. Raises `InvalidState` when its bytes are damaged."""
+    try:
+        summary = _summary_decoder.decode(sealed)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidState(f"a damaged summary of {len(bytes(sealed))} bytes: {error}") from error
     tally = Tally(*msgspec.structs.astuple(summary))
     tally.categories = {name: [events, bought] for name, events, bought in summary.categories}
     tally.devices = {name: [events, bought] for name, events, bought in summary.devices}
@@ -229,13 +255,13 @@ def thaw(summary: Summary) -> Tally:
     return tally
 
 
-def freeze(tally: Tally) -> Summary:
-    """The tally, closed."""
+def freeze(tally: Tally) -> Sealed:
+    """The tally as a summary, sealed."""
     for name in _COUNTED:
         setattr(tally, name, tuple((first, *rest) for first, rest in getattr(tally, name).items()))
     tally.activity = tuple(tally.activity)  # type: ignore[assignment]
     tally.affinity = tuple(tally.affinity)  # type: ignore[assignment]
-    return Summary(*msgspec.structs.astuple(tally))
+    return Sealed(_encoder.encode(Summary(*msgspec.structs.astuple(tally))))
 
 
 def pack(state: State) -> bytes:
@@ -249,7 +275,10 @@ def pack(state: State) -> bytes:
 
 
 def unpack(packed: bytes) -> State:
-    """The state in these bytes. Raises `InvalidState` when another fold version wrote them or they are damaged."""
+    """The state in these bytes. Raises `InvalidState` when another fold version wrote them or they are damaged.
+
+    What is damaged within a sealed part, so that it is still a part, is noticed when that is opened.
+    """
     if packed[:1] != _PLAIN[:1]:
         found = f"a state of fold version {packed[0]}" if packed else "an empty state"
         raise InvalidState(f"{found}, this fold is version {STATE_VERSION}: rebuild the feature store")

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from churn import distinct
-from churn.state import Entry, Order, Profile, Summary, Tally, freeze, thaw
+from churn.state import Entry, Order, Profile, Sealed, Tally, freeze, thaw
 
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
@@ -43,7 +43,7 @@ _MONTHS_FROM: Final = 31
 _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
 
 
-def settle(summary: Summary, entries: Iterable[Entry]) -> Summary:
+def settle(summary: Sealed, entries: Iterable[Entry]) -> Sealed:
     """The summary after these entries, which come sorted by time."""
     tally = thaw(summary)
     for entry in entries:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from churn import feature_store, forgotten_topic, kafka_access, logs, pages, settings
 from churn.actions import ACTIONS_FILE, SEGMENTS, InvalidActions, read_actions
+from churn.collector import spare_the_collector
 from churn.feature_store import FeatureStore, StoreRefused, StoreUnavailable
 from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
 from churn.refusal import EXIT_REFUSED, AccessRefused
@@ -101,6 +102,7 @@ def _serve(actions_file: Path) -> int:
             service = Service(store, notices, scoring, live_model, _now, own.scorer_rescore_per_s, forgotten)
             registry, progress = service.metrics.registry, service.progress
             with pages.shown(own.scorer_web_bind, own.scorer_web_port, registry, progress) as port:
+                spare_the_collector()
                 log.info("started", kafka=kafka, model_dir=str(model_dir), pages=f"{own.scorer_web_bind}:{port}")
                 service.run(stop)
     except Stopped:

@@ -99,7 +99,7 @@ def told(card: RiskCard) -> CardWrite:
 
 def _as_of(state: State, now: datetime) -> datetime:
     """Now; or the last settled event, where the clock that stamped it runs ahead of ours."""
-    return max(now, _EPOCH + timedelta(milliseconds=state.summary.last_at_ms))
+    return max(now, _EPOCH + timedelta(milliseconds=state.settled_ms))
 
 
 # What the model says.

@@ -84,7 +84,22 @@ class Scoring:
         without = [customer_id for customer_id in customer_ids if customer_id not in names]
         self.counts["without_state"] += len(without)
         self._store.unschedule(without)
-        return score_customers(known, self._live_model.model, self._actions, self._clock())
+        now = self._clock()
+        try:
+            return self._cards(known, now)
+        except InvalidState:
+            return [scored for each in known for scored in self._card_if_valid(each, now)]
+
+    def _cards(self, known: Sequence[Known], now: datetime) -> list[Scored]:
+        return score_customers(known, self._live_model.model, self._actions, now)
+
+    def _card_if_valid(self, known: Known, now: datetime) -> list[Scored]:
+        try:
+            return self._cards([known], now)
+        except InvalidState as error:
+            self._count_invalid(known.customer_id, error)
+            self._store.unschedule([known.customer_id])
+            return []
 
     def _tell(self, scored: Sequence[Scored]) -> None:
         self._risk_topic.publish([each.card for each in scored])
@@ -104,6 +119,9 @@ class Scoring:
             try:
                 found |= self._store.read_customers([customer_id])
             except InvalidState as error:
-                self.counts["invalid_state"] += 1
-                self.invalid = f"customer {customer_id}: {error}"
+                self._count_invalid(customer_id, error)
         return found
+
+    def _count_invalid(self, customer_id: str, error: InvalidState) -> None:
+        self.counts["invalid_state"] += 1
+        self.invalid = f"customer {customer_id}: {error}"

@@ -1,7 +1,6 @@
 """`python -m stream_processor [serve]`: fold events until stopped. `... rebuild`: fold the whole topic anew."""
 
 import argparse
-import gc
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from churn import feature_store, forgotten_topic, kafka_access, logs, settings, topics
+from churn.collector import spare_the_collector
 from churn.feature_store import RedisFeatureStore, StoreRefused, StoreUnavailable
 from churn.forgotten import ForgetKeyMissing, ForgetKeyWrong
 from churn.kafka_access import OPEN, KafkaSecurity
@@ -55,9 +55,7 @@ def _serve() -> int:
     store = feature_store.from_settings(settings.read(settings.RedisSettings))
     security = kafka_access.from_settings(kafka)
     redis_run_id = wait_for_neighbours(store, kafka.kafka_bootstrap_servers, security)
-    # States hold no cycles, so walking them is in vain, and costs a third of a busy worker's time.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 1_000)
+    spare_the_collector()
     app = create_app(
         own,
         bootstrap_servers=kafka.kafka_bootstrap_servers,

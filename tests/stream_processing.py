@@ -208,7 +208,7 @@ def _events_in(kept: Kept) -> int:
     if kept.state is None:
         return 0
     unpacked = state.unpack(kept.state)
-    return unpacked.summary.events + len(unpacked.recent)
+    return state.thaw(unpacked.summary).events + len(unpacked.recent)
 
 
 def wait_until_done(address: str, group: str, *names: str, timeout_s: float = 400) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from xxhash import xxh3_64_hexdigest
 
-from benchmarks.stream.peer_fold import spare_the_collector
+from churn.collector import spare_the_collector
 from churn.events import decode
 from churn.features import update
 from churn.state import EMPTY, State, pack

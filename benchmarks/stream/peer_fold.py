@@ -5,12 +5,12 @@ committed after it. Runs in the peers' own environment: nothing but `churn` is i
 """
 
 import argparse
-import gc
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from churn.collector import spare_the_collector
 from churn.events import decode
 from churn.feature_store import Kept, RedisFeatureStore, StateWrite
 from churn.features import update
@@ -41,13 +41,6 @@ class Pending(NamedTuple):
 
     kept: dict[str, Kept]
     positions: dict[int, int]
-
-
-def spare_the_collector() -> None:
-    """As our worker does: thousands of states live long, and none of them is garbage in a cycle."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 1_000)
 
 
 class PeerFold:

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from churn import history, offline
 from churn.events import Event
 from churn.features import feature_row, replay
-from churn.state import thaw
+from churn.state import opened, thaw
 from churn.summary import add
 
 pytestmark = [pytest.mark.real_data, pytest.mark.timeout(600)]
@@ -121,7 +121,7 @@ def test_rees46_sessions_and_times_to_act_equal_the_known_ones(real_data: Path, 
         row = feature_row(state, datetime(2019, 10, 2, tzinfo=UTC))
         sessions += row["sessions_total"]  # type: ignore[operator]
         tally = thaw(state.summary)
-        for entry in state.recent:
+        for entry in map(opened, state.recent):
             add(tally, entry)
         to_cart += tally.latest_view_to_cart_ms
         to_purchase += tally.latest_cart_to_purchase_ms

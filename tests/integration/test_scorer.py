@@ -20,7 +20,7 @@ from churn.actions import ACTIONS_FILE, read_actions
 from churn.feature_store import DUE, CardWrite, Customer, RedisFeatureStore, StateWrite, customer_key
 from churn.features import feature_row
 from churn.risk_card import Status
-from churn.state import pack
+from churn.state import Sealed, State, pack
 from scorer.__main__ import main
 from scorer.kafka_topics import Notices, RiskTopic
 from scorer.live_model import LiveModel
@@ -255,13 +255,23 @@ def test_a_notice_is_done_only_when_its_card_is_written_whatever_happens_between
             assert all_have(store, customer_ids, "status", "fresh")
 
 
+@pytest.mark.parametrize(
+    "packed",
+    [b"\xff\xff", pack(State(summary=Sealed(b"\xc0"))), pack(State(recent=(Sealed(b"\xc0"),)))],
+    ids=["no state", "no summary in it", "no event in it"],
+)
 def test_one_damaged_state_and_one_that_is_gone_stop_nobody_else(
-    running: Running, store: RedisFeatureStore, redis_url: str, notify: Callable[..., None], model_dir: Path
+    running: Running,
+    store: RedisFeatureStore,
+    redis_url: str,
+    notify: Callable[..., None],
+    model_dir: Path,
+    packed: bytes,
 ) -> None:
     put_live(model_dir)
     damaged, gone, *whole = new_customers(store, 10)
     client = redis.Redis.from_url(redis_url)
-    client.hset(customer_key(damaged), "state", b"\xff\xff")
+    client.hset(customer_key(damaged), "state", packed)
     client.delete(customer_key(gone))
     client.zadd(DUE, {damaged: 1, gone: 1})
     with running():

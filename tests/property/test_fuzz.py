@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -30,7 +30,7 @@ from churn.features import MODEL_FEATURES, feature_row, replay
 from churn.model import About, ModelError, Population, RiskModel
 from churn.risk_card import BandChange, Driver, RiskCard, Status
 from churn.segments import CutPoints
-from churn.state import STATE_VERSION, InvalidState, pack, unpack
+from churn.state import STATE_VERSION, InvalidState, opened, pack, thaw, unpack
 from producer.adapters import FORMATS, Adapter, Table
 from producer.rows import Row
 from training.dataset import Samples
@@ -347,6 +347,11 @@ def test_what_lies_under_a_customer_is_read_or_named_as_damaged(hashes: list[dic
         assert customer is not None
         if customer.kept is not None:
             assert unpack(pack(customer.kept.state)) == customer.kept.state
+            with suppress(InvalidState):
+                thaw(customer.kept.state.summary)
+            for sealed in customer.kept.state.recent:
+                with suppress(InvalidState):
+                    opened(sealed)
         assert customer.status(NOW) in Status
 
 
