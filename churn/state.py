@@ -12,7 +12,7 @@ import lz4.block
 import msgspec
 
 STATE_VERSION: Final = 3
-# LZ4 costs a twentieth of zlib; zlib keeps the very largest states, of a customer with some 200 events in a day, small.
+# LZ4 is much the quicker; zlib keeps the very largest states, of a customer with some 200 events in a day, small.
 COMPRESS_FROM_BYTES: Final = 512
 DENSE_FROM_BYTES: Final = 16_000
 

@@ -116,7 +116,7 @@ class RiskTopic:
             max_block_ms=int(ANSWER_TIMEOUT_S * 1000),
             linger_ms=5,
             batch_size=256 * 1024,
-            compression_type="lz4",  # cards are long and much alike: a fifth of the bytes
+            compression_type="lz4",  # cards are long and much alike
         )
 
     def publish(self, cards: Sequence[RiskCard]) -> None:
