@@ -29,6 +29,9 @@ SUMMARY_INTERVAL_S = 10.0
 RECONNECT_MAX_MS = 2_000
 # A service that was killed keeps its partitions this long.
 SESSION_TIMEOUT_MS = 10_000
+# The broker gathers what trickles in: every answer costs both sides as much as many messages.
+FETCH_BYTES = 256 * 1024
+FETCH_WAIT_MS = 200
 # How soon a topic that was not there yet is noticed.
 METADATA_MAX_AGE_MS = 5_000
 
@@ -159,6 +162,8 @@ def _serve(client: Elasticsearch, replicas: int) -> int:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_poll_records=service.MAX_POLL_RECORDS,
+        fetch_min_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
         session_timeout_ms=SESSION_TIMEOUT_MS,
         metadata_max_age_ms=METADATA_MAX_AGE_MS,
         reconnect_backoff_max_ms=RECONNECT_MAX_MS,

@@ -14,6 +14,9 @@ from churn.risk_card import RiskCard, encode
 GROUP: Final = "scorer"
 # Together with Redis these keep a stop below five seconds, whatever does not answer.
 ANSWER_TIMEOUT_S: Final = 2.0
+# The broker gathers notices that trickle in: a batch of many costs little more than a batch of one.
+FETCH_BYTES: Final = 64 * 1024
+FETCH_WAIT_MS: Final = 100
 _FIRST: Final = TopicPartition(topics.FEATURES, 0)
 
 log = logs.get_logger(__name__)
@@ -45,6 +48,8 @@ class Notices:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
+            fetch_min_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             session_timeout_ms=10_000,
             metadata_max_age_ms=5_000,
         )
