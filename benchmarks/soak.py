@@ -1,6 +1,7 @@
 """`make soak`: the whole pipeline at a steady rate for an hour: does its memory stay flat, does it stay fresh?
 
-Memory is what a process holds for itself (`RssAnon` of /proc): the files of an index that it has mapped do not count.
+Memory is what a process holds for itself (`Pss_Anon` of /proc): the files of an index that it has mapped do not count,
+and what Redis shares with its copy, while that rewrites the file, counts once.
 A state keeps the events of the customer's last day, so what the stream processor and Redis hold of each customer grows
 through the first day by design; how much of their growth that is, is measured at the states themselves.
 """
@@ -57,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 class States(NamedTuple):
-    """What states take up, by some of them, in bytes each: as they lie in Redis, and as objects of Python.
+    """What states take up, by some of them, in bytes each: packed, as objects of Python, and in Redis with their cards.
 
     `recent` are the events of the last day that a state holds.
     """
@@ -65,11 +66,12 @@ class States(NamedTuple):
     customers: int
     packed: float
     unpacked: float
+    in_redis: float
     recent: float
 
     @property
     def in_redis_mib(self) -> float:
-        return self.customers * self.packed / _MIB
+        return self.customers * self.in_redis / _MIB
 
     @property
     def in_processor_mib(self) -> float:
@@ -162,13 +164,16 @@ class Soak:
         for key in keys:
             pipeline.hget(key, "state")
         packed: list[Any] = [each for each in pipeline.execute() if each]
+        for key in keys:
+            pipeline.memory_usage(key, samples=0)
+        in_redis = mean(pipeline.execute())
         tracemalloc.start()
         unpacked = [state.unpack(each) for each in packed]
         used, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         customers = int(self._client.zcard("risk:due"))
         recent = mean(len(each.recent) for each in unpacked)
-        return States(customers, mean(map(len, packed)), used / len(unpacked), recent)
+        return States(customers, mean(map(len, packed)), used / len(unpacked), in_redis, recent)
 
     def lags(self) -> dict[str, int]:
         """Messages that each group has still to commit."""
@@ -199,12 +204,12 @@ def _processes(service: Service) -> list[int]:
 
 
 def own_memory_mib(pid: int) -> float:
-    """`RssAnon`; 0 of a process that has ended."""
+    """`Pss_Anon`; 0 of a process that has ended."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:")) / 1024
 
 
 def own_cpu_s(pid: int) -> float:
@@ -230,7 +235,7 @@ def memory_table(minutes: Sequence[Minute], states: Sequence[States]) -> list[st
         "redis": (states[-1].in_redis_mib - states[0].in_redis_mib) / hours,
     }
     lines = [
-        "| memory, MiB | warmed up | at the end | most | slope per hour | 95 % interval | of it states | cores |",
+        "| memory, MiB | warmed up | at the end | most | slope per hour | 95 % interval | of it customers | cores |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name in minutes[0].memory_mib:

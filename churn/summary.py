@@ -116,8 +116,10 @@ def _add_to_session(tally: Tally, entry: Entry, is_late: bool) -> None:
     elif at_ms < tally.session_start_ms - SESSION_GAP_MS:
         _close_lone_session(tally, entry)
         return
-    tally.session_start_ms = min(tally.session_start_ms, at_ms)
-    tally.session_end_ms = max(tally.session_end_ms, at_ms)
+    if at_ms < tally.session_start_ms:
+        tally.session_start_ms = at_ms
+    if at_ms > tally.session_end_ms:
+        tally.session_end_ms = at_ms
     tally.session_events += 1
     rank = entry.rank
     if rank == VIEW:
@@ -363,10 +365,11 @@ def _add_labels(tally: Tally, entry: Entry, is_late: bool) -> None:
     category, country, device, channel = entry.category, entry.country, entry.device, entry.channel
     is_purchase = entry.rank == PURCHASE
     if category is not None:
+        if category not in tally.categories:  # else it was met before
+            tally.categories_met, tally.category_registers = distinct.add(
+                tally.categories_met, tally.category_registers, _hash_label(category)
+            )
         _count(tally.categories, category, is_purchase)
-        tally.categories_met, tally.category_registers = distinct.add(
-            tally.categories_met, tally.category_registers, _hash_label(category)
-        )
     if device is not None:
         _count(tally.devices, device, is_purchase)
         if not is_late or tally.device is None:
@@ -396,13 +399,11 @@ def _count(labels: dict[str, list[int]], name: str, is_purchase: bool) -> None:
 
 
 def _add_to_activity(tally: Tally, at_ms: int) -> None:
-    day = at_ms // DAY_MS
     counts = tally.activity
     if not counts:
         counts = tally.activity = [0] * ACTIVITY_COUNTS
-    counts[at_ms // HOUR_MS % 24] += 1
-    counts[_WEEKDAYS_FROM + (day + 3) % 7] += 1  # 1970-01-01 was a Thursday
-    counts[_MONTHS_FROM + _month(day)] += 1
+    for place in _places_of(at_ms // HOUR_MS):
+        counts[place] += 1
 
 
 @lru_cache(maxsize=65536)
@@ -410,9 +411,12 @@ def _hash_label(name: str) -> int:
     return distinct.hash_text(name)
 
 
-@lru_cache(maxsize=4096)
-def _month(day: int) -> int:
-    return date.fromordinal(_FIRST_DAY + day).month - 1
+@lru_cache(maxsize=65536)
+def _places_of(hour: int) -> tuple[int, int, int]:
+    """Where an hour, numbered from 1970-01-01, counts in `activity`: by hour of day, weekday and month."""
+    day = hour // 24
+    month = date.fromordinal(_FIRST_DAY + day).month - 1
+    return hour % 24, _WEEKDAYS_FROM + (day + 3) % 7, _MONTHS_FROM + month  # 1970-01-01 was a Thursday
 
 
 def _add_to_affinity(tally: Tally, entry: Entry) -> None:

@@ -78,7 +78,11 @@ class KafkaServer(Service):
             self._format()
 
     def command(self) -> list[str]:
-        return [*self._java(f"-Xmx{self.heap}", "-XX:+UseG1GC"), "kafka.Kafka", str(self._configuration)]
+        return [
+            *self._java(f"-Xms{self.heap}", f"-Xmx{self.heap}", "-XX:+UseG1GC"),
+            "kafka.Kafka",
+            str(self._configuration),
+        ]
 
     def is_ready(self) -> bool:
         if not ports.is_listening(self.port):

@@ -37,14 +37,14 @@ def test_the_interval_of_a_noisy_flat_line_holds_nothing() -> None:
     assert found.low < 0 < found.high
 
 
-def test_growth_that_states_explain_stands_beside_the_slope() -> None:
-    states = [States(1_000, each * 2**20 / 1_000, 0.0, 0.0) for each in (1, 3)]
+def test_growth_that_customers_explain_stands_beside_the_slope() -> None:
+    states = [States(1_000, 0.0, 0.0, each * 2**20 / 1_000, 0.0) for each in (1, 3)]
     row = memory_table(minutes(31, per_h=4.0), states)[-1]
     assert row == "| redis | 100 | 102 | 102 | +4.0 | +4.0 to +4.0 | +4.0 | 0.25 |"
 
 
 def test_the_processor_keeps_fewer_objects_of_busier_customers() -> None:
-    quiet, busy = (States(60_000, 0.0, 2**20, recent) for recent in (5.0, 100.0))
+    quiet, busy = (States(60_000, 0.0, 2**20, 0.0, recent) for recent in (5.0, 100.0))
     assert quiet.in_processor_mib == pytest.approx(MAX_AT_HAND)
     assert busy.in_processor_mib == pytest.approx(MAX_EVENTS_AT_HAND / 100)
 
