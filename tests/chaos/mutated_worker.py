@@ -103,7 +103,7 @@ def fold_and_write(store: RedisFeatureStore, messages: Sequence[tuple[int, Any]]
     for partition, offset, event in decoded:
         before = kept.get(event.customer_id, Kept(EMPTY, partition, -1))
         if offset > before.offset:
-            kept[event.customer_id] = before._replace(state=update(before.state, event), offset=offset)
+            kept[event.customer_id] = Kept(update(before.state, event), before.partition, offset, before.rebuilt)
     store.write_states(
         [
             StateWrite(customer_id, each.partition, each.offset, state.pack(each.state))
