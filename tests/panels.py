@@ -7,10 +7,9 @@ import pytest
 
 from .seeded_shop import TODAY
 
+# Also the full hour after the last event of the seeded shop, and so the moment of its analyses.
 NOW = pd.Timestamp(TODAY).tz_localize(None)
 DAY = pd.Timedelta(days=1)
-# The last event of the seeded shop, and so the moment of its analyses.
-END = NOW - pd.Timedelta(hours=2)
 
 Rows = list[dict[str, Any]]
 

@@ -104,9 +104,10 @@ def _hand_made() -> Iterator[Event]:
     yield event("remove_from_cart", "emptied", noon + timedelta(minutes=9), product_id="x-5", quantity=2)
     yield event("view", "late", noon, product_id="x-6", price=9.0)
     yield event("purchase", "late", noon + timedelta(days=31), product_id="x-6", price=9.0, order_id="d-1")
-    # A cohort whose first month is not over, and a journey whose 30 days are not.
-    yield event("view", "young", TODAY - timedelta(hours=3), product_id="x-7", price=11.0)
-    yield event("purchase", "young", TODAY - timedelta(hours=2), product_id="x-7", price=11.0, order_id="y-1")
+    # A cohort whose first month is not over, and a journey whose 30 days are not; so late in the day that it lies
+    # within the last 24 hours until this day is nearly over.
+    yield event("view", "young", TODAY - timedelta(hours=1), product_id="x-7", price=11.0)
+    yield event("purchase", "young", TODAY - timedelta(minutes=1), product_id="x-7", price=11.0, order_id="y-1")
     # Two products that are always bought together.
     for number in range(10):
         for product in ("x-8", "x-9"):

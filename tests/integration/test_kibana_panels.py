@@ -24,7 +24,7 @@ from stack.stack import Stack
 
 from .. import seeded_shop, shop_in_pandas
 from ..broken_panels import BROKEN, changed, where
-from ..panels import DAY, END, NOW, Rows, by, moment, money, number, since
+from ..panels import DAY, NOW, Rows, by, moment, money, number, since
 from ..risk_panels import RiskPanels, scored
 from ..seeded_shop import DRIFT, UNREADABLE, SeededShop
 from ..value_panels import ValuePanels
@@ -148,7 +148,7 @@ def journeys(events: pd.DataFrame) -> pd.DataFrame:
 def mature(journeys: pd.DataFrame) -> pd.DataFrame:
     """Those of the last year whose 30 days after the day of the view are over at the end of the history."""
     day = journeys["viewed"].dt.normalize()
-    return journeys[(day >= NOW - pd.DateOffset(years=1)) & (day + 31 * DAY <= END)]
+    return journeys[(day >= NOW - pd.DateOffset(years=1)) & (day + 31 * DAY <= NOW)]
 
 
 def test_the_funnel_counts_journeys_whose_time_is_over(journeys: pd.DataFrame, shown: Callable[..., Rows]) -> None:
@@ -190,7 +190,7 @@ def test_time_to_act_is_the_median_of_the_category(journeys: pd.DataFrame, shown
 
 def test_carts_are_abandoned_recovered_and_left_behind(events: pd.DataFrame, shown: Callable[..., Rows]) -> None:
     carts = shop_in_pandas.carts(events, events["at"].max())
-    carts = carts[(carts["day"] >= NOW - pd.DateOffset(years=1)) & (carts["day"] + 2 * DAY <= END)]
+    carts = carts[(carts["day"] >= NOW - pd.DateOffset(years=1)) & (carts["day"] + 2 * DAY <= NOW)]
     left = carts[carts["abandoned"]]
     assert number(shown("Funnel and carts", "Carts abandoned")) == pytest.approx(len(left) / len(carts))
     ended = left[left["day"] < pd.Timestamp.now("UTC").tz_localize(None) - 31 * DAY]
