@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from churn.actions import Actions
-from churn.feature_store import Customer, FeatureStore
+from churn.feature_store import FeatureStore
 from churn.risk_card import RiskCard
 from churn.state import InvalidState
 from scorer.card import Known, Scored, score_customers, told
@@ -74,54 +74,37 @@ class Scoring:
         self._risk_topic.remove(customer_ids)
 
     def _scored(self, customer_ids: Sequence[str]) -> list[Scored]:
-        customers = self._read(customer_ids)
-        known = [
-            Known(customer_id, customer.kept.state, customer.fields)
-            for customer_id, customer in customers.items()
-            if customer.kept is not None
-        ]
-        names = {each.customer_id for each in known}
+        """Cards of those whose state is there and whole; the others are no longer due.
+
+        They wait for the stream processor to rebuild them and to tell us so.
+        """
+        try:
+            scored = self._cards_of(customer_ids)
+        except InvalidState:
+            scored = [each for customer_id in customer_ids for each in self._card_if_valid(customer_id)]
+        names = {each.card.customer_id for each in scored}
         without = [customer_id for customer_id in customer_ids if customer_id not in names]
         self.counts["without_state"] += len(without)
         self._store.unschedule(without)
-        now = self._clock()
-        try:
-            return self._cards(known, now)
-        except InvalidState:
-            return [scored for each in known for scored in self._card_if_valid(each, now)]
+        return scored
 
-    def _cards(self, known: Sequence[Known], now: datetime) -> list[Scored]:
-        return score_customers(known, self._live_model.model, self._actions, now)
+    def _cards_of(self, customer_ids: Sequence[str]) -> list[Scored]:
+        known = [
+            Known(customer_id, customer.kept.state, customer.fields)
+            for customer_id, customer in self._store.read_customers(customer_ids).items()
+            if customer.kept is not None
+        ]
+        return score_customers(known, self._live_model.model, self._actions, self._clock())
 
-    def _card_if_valid(self, known: Known, now: datetime) -> list[Scored]:
+    def _card_if_valid(self, customer_id: str) -> list[Scored]:
         try:
-            return self._cards([known], now)
+            return self._cards_of([customer_id])
         except InvalidState as error:
-            self._count_invalid(known.customer_id, error)
-            self._store.unschedule([known.customer_id])
+            self.counts["invalid_state"] += 1
+            self.invalid = f"customer {customer_id}: {error}"
             return []
 
     def _tell(self, scored: Sequence[Scored]) -> None:
         self._risk_topic.publish([each.card for each in scored])
         self._store.write_cards([told(each.card) for each in scored if each.card.band_change is not None])
         self._store.schedule({each.card.customer_id: each.due_ms for each in scored})
-
-    def _read(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
-        try:
-            return self._store.read_customers(customer_ids)
-        except InvalidState:
-            return self._read_one_by_one(customer_ids)
-
-    def _read_one_by_one(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
-        """Those that can be read. The others wait for the stream processor to rebuild them and to tell us so."""
-        found: dict[str, Customer] = {}
-        for customer_id in customer_ids:
-            try:
-                found |= self._store.read_customers([customer_id])
-            except InvalidState as error:
-                self._count_invalid(customer_id, error)
-        return found
-
-    def _count_invalid(self, customer_id: str, error: InvalidState) -> None:
-        self.counts["invalid_state"] += 1
-        self.invalid = f"customer {customer_id}: {error}"
