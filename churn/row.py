@@ -118,11 +118,11 @@ def _net_orders(tally: Tally) -> tuple[_NetOrders, int | None]:
     days: list[int] = []
     last_ms: int | None = None
     for order in tally.orders:
-        began_ms, paid, refund = order.at_ms, order.gross - order.discount, order.refund
-        if not order.lines or 0 < refund >= paid:
+        if not order.counts:
             continue
+        began_ms = order.at_ms
         at_ms.append(began_ms)
-        nets.append(paid - refund if paid > refund else 0)
+        nets.append(order.net)
         last_line_ms = began_ms + order.span_ms
         last_ms = last_line_ms if last_ms is None else max(last_ms, last_line_ms)
         day = began_ms // DAY_MS

@@ -226,9 +226,9 @@ _COMPRESSED: Final = bytes([STATE_VERSION, 1])
 _DENSE: Final = bytes([STATE_VERSION, 2])
 
 
-def seal(entry: Entry) -> Sealed:
-    """The entry as its bytes."""
-    return Sealed(_encoder.encode(entry))
+def seal(part: Entry | Summary) -> Sealed:
+    """The part as its bytes."""
+    return Sealed(_encoder.encode(part))
 
 
 def opened(sealed: Sealed) -> Entry:
@@ -236,7 +236,7 @@ def opened(sealed: Sealed) -> Entry:
     try:
         return _entry_decoder.decode(sealed)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidState(f"a damaged event of {len(bytes(sealed))} bytes: {error}") from error
+        raise _damaged("event", sealed, error) from error
 
 
 def thaw(sealed: Sealed) -> Tally:
@@ -244,7 +244,7 @@ def thaw(sealed: Sealed) -> Tally:
     try:
         summary = _summary_decoder.decode(sealed)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidState(f"a damaged summary of {len(bytes(sealed))} bytes: {error}") from error
+        raise _damaged("summary", sealed, error) from error
     tally = Tally(*msgspec.structs.astuple(summary))
     tally.categories = {name: [events, bought] for name, events, bought in summary.categories}
     tally.devices = {name: [events, bought] for name, events, bought in summary.devices}
@@ -261,7 +261,7 @@ def freeze(tally: Tally) -> Sealed:
         setattr(tally, name, tuple((first, *rest) for first, rest in getattr(tally, name).items()))
     tally.activity = tuple(tally.activity)  # type: ignore[assignment]
     tally.affinity = tuple(tally.affinity)  # type: ignore[assignment]
-    return Sealed(_encoder.encode(Summary(*msgspec.structs.astuple(tally))))
+    return seal(Summary(*msgspec.structs.astuple(tally)))
 
 
 def pack(state: State) -> bytes:
@@ -285,7 +285,11 @@ def unpack(packed: bytes) -> State:
     try:
         return _decoder.decode(_body_of(packed))
     except (lz4.block.LZ4BlockError, zlib.error, msgspec.DecodeError, ValueError) as error:
-        raise InvalidState(f"a damaged state of {len(packed)} bytes: {error}") from error
+        raise _damaged("state", packed, error) from error
+
+
+def _damaged(what: str, found: bytes, error: Exception) -> InvalidState:
+    return InvalidState(f"a damaged {what} of {len(bytes(found))} bytes: {error}")
 
 
 def _body_of(packed: bytes) -> bytes:
