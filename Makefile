@@ -8,8 +8,14 @@ PACKAGES := churn producer stream_processor scorer es_ingest training analytics 
 READY := $(VENV)/.ready
 # The tests of a file share servers; files go out in this order, the longest first, so that no long one is left at the end.
 TEST := $(RUN) pytest -q --dist loadfile --no-loadscope-reorder
+LONG := $(patsubst %,tests/integration/test_%.py,scorer_promises es_ingest scorer_processes features_on_real_data \
+	kibana_panels producer spark stack access forget stream_operation training)
+# Java's second compiler costs servers that live for seconds more than it gains them.
+BRIEFLY := JDK_JAVA_OPTIONS=-XX:TieredStopAtLevel=1 ES_JAVA_OPTS=-XX:TieredStopAtLevel=1
 PEERS := .venv-bench
 
+
+.PHONY: help setup env demo up down status lint check test check-deps bench compose-trial bench-fold bench-scorer bench-stream bench-stream-small bench-freshness bench-memory bench-ingest bench-sizes bench-producer soak chaos report docs lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -53,7 +59,7 @@ check: lint ## the same, and the tests that need no server
 	$(TEST) -n 2 tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(TEST) -n 4 tests/chaos tests/end_to_end tests/integration # most of a test is waiting
+	$(BRIEFLY) $(TEST) -n 5 tests/chaos tests/end_to_end $(LONG) $(filter-out $(LONG),$(wildcard tests/integration/test_*.py)) # most of a test is waiting
 
 check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
 	$(VENV)/bin/python .ci/check_deps.py
@@ -93,8 +99,8 @@ bench-ingest: $(READY) ## es_ingest beside the client's own parallel_bulk (WRITE
 bench-sizes: $(READY) ## bytes of a customer and an event in every place, times a million (WRITE=1, ARGS=...)
 	$(RUN) benchmarks.sizes $(if $(WRITE),--write) $(ARGS)
 
-bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB
-	$(RUN) benchmarks.producer
+bench-producer: $(READY) ## speed of both Kafka clients, and rate and memory of replaying 1 GB (ARGS=...)
+	$(RUN) benchmarks.producer $(ARGS)
 
 soak: $(READY) ## an hour at 1,000 events/s: memory and freshness of every process (MINUTES=60 RATE=1000 WRITE=1, ARGS=...)
 	$(RUN) benchmarks.soak --minutes $(or $(MINUTES),60) --rate $(or $(RATE),1000) $(if $(WRITE),--write) $(ARGS)

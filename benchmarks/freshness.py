@@ -73,7 +73,7 @@ class Watcher:
     def __init__(self, bootstrap_servers: str, client: redis.Redis, poll_ms: int = POLL_MS) -> None:
         self._client = client
         self._poll_ms = poll_ms
-        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, fetch_max_wait_ms=5)
+        self._consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, fetch_max_wait_ms=poll_ms)
         partition = TopicPartition(topics.EVENTS, 0)
         self._consumer.assign([partition])
         self._consumer.seek_to_end(partition)
@@ -152,8 +152,16 @@ class Rehearsal:
         self.has_model = False
         until = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None).isoformat() + "Z"
         self._until = ("--until", until)
-        numbers = ("--num_customers", str(customers), "--num_events", str(events))
-        self.simulated = ("simulate", *numbers, *self._until, "--topic", topics.EVENTS)
+        self.shop = ("--num_customers", str(customers), "--num_events", str(events), *self._until)
+        self._simulated = ("simulate", *self.shop, "--topic", topics.EVENTS)
+
+    def play_past(self) -> None:
+        """Bring the shop's history to topic `events`."""
+        self.pipeline.run("producer", *self._simulated)
+
+    def live(self, rate: float) -> tuple[str, ...]:
+        """The producer's arguments for so many events a second from now on."""
+        return (*self._simulated, "--live-only", "--rate", f"{rate:g}")
 
     def prepare(self) -> None:
         """Raises `StackError` where a step fails."""
@@ -161,7 +169,7 @@ class Rehearsal:
         self.pipeline.prepare()
         for kind in (StreamProcessor, EsIngest):
             self.pipeline.worker(kind).start()
-        self.pipeline.run("producer", *self.simulated)
+        self.play_past()
         self.pipeline.run("producer", "simulate", *LEARNED_FROM, *self._until, "--output", str(self._history))
         directories = ("--history", str(self._history), "--out", str(self._models))
         self.has_model = self.pipeline.run("training", *directories, accept=(0, TRAINING_REFUSED)) == 0
@@ -196,9 +204,9 @@ def measure(rehearsal: Rehearsal, rate: float, seconds: float) -> Measured:
     """Play live events and watch them."""
     servers = rehearsal.pipeline.servers
     watcher = Watcher(servers.kafka.address, redis.Redis.from_url(servers.redis.url))
-    live = ("--live-only", "--rate", str(rate), "--for", str(seconds + WARM_UP_S + 5))
+    live = (*rehearsal.live(rate), "--for", str(seconds + WARM_UP_S + 5))
     with ThreadPoolExecutor(1) as beside:
-        playing: Future[int] = beside.submit(rehearsal.pipeline.run, "producer", *rehearsal.simulated, *live)
+        playing: Future[int] = beside.submit(rehearsal.pipeline.run, "producer", *live)
         measured = watcher.measure(seconds, playing.done)
         playing.result()
     return measured

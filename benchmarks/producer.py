@@ -41,7 +41,7 @@ def by_kafka_python(address: str, messages: Messages) -> None:
         enable_idempotence=True,
         linger_ms=LINGER_MS,
         batch_size=BATCH_BYTES,
-        compression_type="gzip",
+        compression_type="lz4",
     )
     for key, value in messages:
         partition = partition_of(key, topics.PARTITIONS)
@@ -59,7 +59,7 @@ def by_confluent_kafka(address: str, messages: Messages) -> None:
             "enable.idempotence": True,
             "linger.ms": LINGER_MS,
             "batch.size": BATCH_BYTES,
-            "compression.type": "gzip",
+            "compression.type": "lz4",
             "partitioner": "murmur2",
             "queue.buffering.max.messages": MAX_UNACKNOWLEDGED,
             "delivery.report.only.error": True,

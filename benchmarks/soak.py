@@ -2,8 +2,9 @@
 
 Memory is what a process holds for itself (`Pss_Anon` of /proc): the files of an index that it has mapped do not count,
 and what Redis shares with its copy, while that rewrites the file, counts once.
-A state keeps the events of the customer's last day, so what the stream processor and Redis hold of each customer grows
-through the first day by design; how much of their growth that is, is measured at the states themselves.
+A state keeps the events of the customer's last day, so a shop that has just opened grows through its first day by
+design. This one has been open for days: of the four that are simulated, the first half is its history, the second half
+is played in the hour. What is left of growth, by new customers and fuller states, is measured at the states.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -24,11 +26,13 @@ import redis
 from elasticsearch import Elasticsearch
 from kafka.errors import KafkaError
 from matplotlib.figure import Figure
+from pyarrow import compute, parquet
+from pyarrow.dataset import dataset
 from scipy.stats import linregress
 from scipy.stats import t as student
 
 from benchmarks import pages
-from benchmarks.freshness import Rehearsal, Watcher
+from benchmarks.freshness import PATIENCE_S, Rehearsal, Watcher
 from benchmarks.stream.processes import cpu_s
 from churn import state, topics
 from churn.settings import StreamProcessorSettings
@@ -36,16 +40,20 @@ from stack.errors import StackError
 from stack.kafka_offsets import lag, produced
 from stack.processes import group_members
 from stack.service import Service
+from stack.waiting import wait_until
 from stack.workers import WORKERS, LiveProducer, Worker
 from stream_processor.fold import MAX_AT_HAND, MAX_EVENTS_AT_HAND
 
 SECTION: Final = "soak"
 PLOT: Final = "performance-soak.svg"
-SAMPLE_S: Final = 10.0
+SAMPLE_S: Final = 20.0
 POLL_MS: Final = 20
 MINUTE_S: Final = 60.0
 SLICE_MINUTES: Final = 10
 STATES_SAMPLED: Final = 1_000
+DAYS: Final = 4
+# A third of the events is of customers who came later; as many as are played live are wanted before.
+PLANNED: Final = 2.6
 CONFIDENCE: Final = 0.95
 GROUPS: Final = {
     "stream-processor": (topics.EVENTS,),
@@ -103,13 +111,56 @@ class Slope(NamedTuple):
     high: float
 
 
+class Days(Rehearsal):
+    """A few days of customers who were all there in the first half: the last `live_events` are sent at a rate.
+
+    Those before them are the history.
+    """
+
+    def __init__(self, directory: Path, customers: int, live_events: int) -> None:
+        super().__init__(directory, customers, round(PLANNED * live_events))
+        self._live_events = live_events
+        self._simulated_days = directory / "simulated"
+        self._days = directory / "days"
+        self._replayed = ("replay", str(self._days), "--format", "ebb", "--topic", topics.EVENTS)
+
+    def play_past(self) -> None:
+        """Raises `StackError` when nothing is left for the past."""
+        output = ("--output", str(self._simulated_days))
+        self.pipeline.run("producer", "simulate", *self.shop, "--days", str(DAYS), *output)
+        past = keep_regulars(self._simulated_days, self._days) - self._live_events
+        if past <= 0:
+            raise StackError(f"the simulated days have no more than the {self._live_events:,} live events, and no past")
+        self.pipeline.run("producer", *self._replayed, "--limit", str(past))
+
+    def live(self, rate: float) -> tuple[str, ...]:
+        """All days once more: what the topic holds already is not sent again."""
+        return (*self._replayed, "--rate", f"{rate:g}")
+
+
+def keep_regulars(simulated: Path, kept: Path) -> int:
+    """Copy the events of customers who were there in the first half of the time; how many events these are."""
+    files = sorted(simulated.glob("date=*/*.parquet"))
+    seen = dataset(files).to_table(["customer_id", "ingested_at"])
+    begin, end = (moment.as_py() for moment in compute.min_max(seen["ingested_at"]).values())
+    regulars = compute.unique(seen.filter(compute.field("ingested_at") < begin + (end - begin) / 2)["customer_id"])
+    count = 0
+    for file in files:
+        events = parquet.read_table(file, partitioning=None).filter(compute.field("customer_id").isin(regulars))
+        copy = kept / file.relative_to(simulated)
+        copy.parent.mkdir(parents=True)
+        parquet.write_table(events, copy)
+        count += events.num_rows
+    return count
+
+
 class Soak:
     """A pipeline under load, looked at minute by minute."""
 
     def __init__(self, rehearsal: Rehearsal, rate: float) -> None:
         pipeline = rehearsal.pipeline
         self._servers = pipeline.servers
-        self._producer = LiveProducer(pipeline.servers.directory, pipeline.variables, rehearsal.simulated, rate)
+        self._producer = LiveProducer(pipeline.servers.directory, pipeline.variables, rehearsal.live(rate))
         self._services: list[Service] = [
             self._producer,
             *(pipeline.worker(kind) for kind in WORKERS),
@@ -117,33 +168,46 @@ class Soak:
         ]
         self._client = redis.Redis.from_url(pipeline.servers.redis.url)
         self._elasticsearch = Elasticsearch(pipeline.servers.elasticsearch.url)
-        self.began_at = datetime.now(UTC)
+        self.began_at = datetime.max.replace(tzinfo=UTC)
         self.minutes: list[Minute] = []
         self.states: list[States] = []
 
     def run(self, minutes: int, warm_up: int) -> None:
-        """Everything, with a look at the states after the warm-up and at the end."""
+        """Everything from the first live event on, with a look at the states after the warm-up and at the end."""
+        address = self._servers.kafka.address
+        past = produced(address, topics.EVENTS)
         self._producer.start()
-        watcher = Watcher(self._servers.kafka.address, self._client, POLL_MS)
-        began = time.monotonic()
-        for number in range(1, minutes + 1):
-            samples, delays = [], []
-            before = produced(self._servers.kafka.address, topics.EVENTS)
-            looked_s, spent = time.monotonic(), self._cpu_s()
-            while time.monotonic() < began + number * MINUTE_S:
-                delays += watcher.watch(min(SAMPLE_S, max(0.0, began + number * MINUTE_S - time.monotonic())))
-                samples.append(self._memory_mib())
-            memory = {name: mean(sample[name] for sample in samples) for name in samples[0]}
-            events = produced(self._servers.kafka.address, topics.EVENTS) - before
-            lasted_s = time.monotonic() - looked_s
-            cores = {name: max(0.0, now_s - spent[name]) / lasted_s for name, now_s in self._cpu_s().items()}
-            unscored = lag(self._servers.kafka.address, "scorer", *GROUPS["scorer"])
-            at_h = (time.monotonic() - began) / 3600
-            self.minutes.append(Minute(at_h, memory, cores, delays, events, unscored))
-            log.info("minute %d: %s", number, self._told(self.minutes[-1]))
-            if number in (warm_up, minutes):
-                self.states.append(self._look_at_states())
+        if not wait_until(lambda: produced(address, topics.EVENTS) > past, PATIENCE_S, poll_s=1.0):
+            raise StackError(f"the producer has sent nothing for {PATIENCE_S:.0f} s")
+        self.began_at = datetime.now(UTC)
+        began_s = time.monotonic()
+        watcher = Watcher(address, self._client, POLL_MS)
+        # To add up the pages of all processes takes some tenths of a second, in which nothing would be watched.
+        with ThreadPoolExecutor(1) as beside:
+            looks = []
+            for number in range(1, minutes + 1):
+                self.minutes.append(self._minute(number, began_s, watcher, beside))
+                log.info("minute %d: %s", number, self._told(self.minutes[-1]))
+                if number in (warm_up, minutes):
+                    looks.append(beside.submit(self._look_at_states))
+        self.states = [look.result() for look in looks]
         watcher.close()
+
+    def _minute(self, number: int, began_s: float, watcher: Watcher, beside: ThreadPoolExecutor) -> Minute:
+        address = self._servers.kafka.address
+        samples, delays = [], []
+        before, looked_s, spent_s = produced(address, topics.EVENTS), time.monotonic(), self._cpu_s()
+        ends_s = began_s + number * MINUTE_S
+        while time.monotonic() < ends_s:
+            delays += watcher.watch(min(SAMPLE_S, max(0.0, ends_s - time.monotonic())))
+            samples.append(beside.submit(self._memory_mib))
+        held = [sample.result() for sample in samples]
+        memory = {name: mean(sample[name] for sample in held) for name in held[0]}
+        events = produced(address, topics.EVENTS) - before
+        now_s, spent_by_now_s = time.monotonic(), self._cpu_s()
+        cores = {name: max(0.0, spent_by_now_s[name] - spent_s[name]) / (now_s - looked_s) for name in spent_s}
+        unscored = lag(address, "scorer", *GROUPS["scorer"])
+        return Minute((now_s - began_s) / 3600, memory, cores, delays, events, unscored)
 
     def _memory_mib(self) -> dict[str, float]:
         return {service.name: sum(map(own_memory_mib, _processes(service))) for service in self._services}
@@ -312,7 +376,7 @@ def as_markdown(soak: Soak, warm_up: int, rate: float, *, has_model: bool) -> st
     )
     growth = (
         f"A state has {first.packed:,.0f} bytes after {warm_up} minutes and {last.packed:,.0f} at the end (as objects "
-        f"{first.unpacked:,.0f} and {last.unpacked:,.0f}), because the customers' last day fills up."
+        f"{first.unpacked:,.0f} and {last.unpacked:,.0f})."
     )
     memory = memory_table(minutes[warm_up - 1 :], soak.states)
     return "\n".join([load, "", growth, "", *memory, "", *freshness_table(minutes, soak.indexed(), soak.began_at)])
@@ -327,7 +391,6 @@ def main() -> int:
     parser.add_argument(
         "--customers", type=int, default=200_000, help="each is busier with fewer (default: %(default)s)"
     )
-    parser.add_argument("--events", type=int, default=600_000, help="of the history (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="bring tables and plot into docs/")
     options = parser.parse_args()
     warm_up = max(1, options.minutes // 4) if options.warm_up is None else options.warm_up
@@ -337,7 +400,7 @@ def main() -> int:
     for noisy in ("kafka", "elastic_transport"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="ebb-soak-") as name:
-        rehearsal = Rehearsal(Path(name), options.customers, options.events)
+        rehearsal = Days(Path(name), options.customers, round(options.rate * (options.minutes + 1) * MINUTE_S))
         try:
             rehearsal.prepare()
             soak = Soak(rehearsal, options.rate)

@@ -125,7 +125,7 @@ class StreamProcessorSettings(BaseSettings):
         10.0, ge=0, description="Seconds between a write to Redis and its commit; more than Redis can lose in a crash."
     )
     stream_flush_interval_s: float = Field(
-        0.02, gt=0, description="Seconds between two writes to Redis; 25 times that while the worker is behind."
+        0.02, gt=0, description="Seconds between two writes to Redis; up to 2 while the worker is behind."
     )
     stream_session_timeout_s: float = Field(
         10.0, ge=1, description="Seconds without a sign of life after which a worker's partitions go to another."

@@ -67,10 +67,10 @@ export REDIS_URL=redis://success:...@127.0.0.1:6379/0  # the same for the comman
 Put `-h HOST -p PORT --user success` behind `redis-cli`, as far as it is not Redis on this machine without a password.
 
 ```
-redis-cli HGETALL customer:42                          # everything; `state` is of the machines, not for reading
-redis-cli HMGET customer:42 risk risk_band drivers action fresh_until
+redis-cli HGETALL customer:customer-000042             # everything; `state` is of the machines, not for reading
+redis-cli HMGET customer:customer-000042 risk risk_band drivers action fresh_until
 redis-cli ZREVRANGE risk:ranking 0 19 WITHSCORES       # the 20 customers with the highest risk
-redis-cli ZSCORE risk:ranking 42                       # one risk; nothing for a customer without one
+redis-cli ZSCORE risk:ranking customer-000042          # one risk; nothing for a customer without one
 ```
 
 Redis cannot know how old a card has become: after `fresh_until` do not rely on it. What is not known is empty.
@@ -78,8 +78,8 @@ Redis cannot know how old a card has become: after `fresh_until` do not rely on 
 ## With the command
 
 ```
-python -m scorer card 42                               # for people, every value aged to this moment
-python -m scorer card 42 --json                        # for programs
+python -m scorer card customer-000042                  # for people, every value aged to this moment
+python -m scorer card customer-000042 --json           # for programs
 python -m scorer top 20 --segment "Can't Lose"         # the highest risks, of one segment where it is named
 python -m scorer watch                                 # the same, live, until Ctrl-C
 ```
@@ -99,13 +99,13 @@ from churn.feature_store import RedisFeatureStore
 store = RedisFeatureStore(os.environ["REDIS_URL"])
 now = datetime.now(UTC)
 
-customer = store.read_customer("42")  # None for somebody of whom nothing is known
+customer = store.read_customer("customer-000042")  # None for somebody of whom nothing is known
 if customer is not None:
     customer.status(now)  # fresh, stale or insufficient_data at this moment
     customer.fields["risk"], customer.fields["action"]  # the fields below, as text
     customer.features(now)  # every feature, aged to this moment
 
-several = store.read_customers(["42", "43"])  # by id, those who are known
+several = store.read_customers(["customer-000042", "customer-000043"])  # by id, those who are known
 
 for customer_id, risk in store.top(20):  # the highest risks first
     print(customer_id, risk)

@@ -114,7 +114,7 @@ class KafkaSink:
                 "queue.buffering.max.kbytes": MAX_UNACKNOWLEDGED_KIB,
                 "batch.size": BATCH_BYTES,
                 "linger.ms": linger_ms,
-                "compression.type": "gzip",
+                "compression.type": "lz4",
                 "partitioner": "murmur2",
                 "delivery.report.only.error": True,
                 "error_cb": self._note_error,

@@ -15,8 +15,8 @@ GROUP: Final = "scorer"
 # Together with Redis these keep a stop below five seconds, whatever does not answer.
 ANSWER_TIMEOUT_S: Final = 2.0
 # The broker gathers notices that trickle in: a batch of many costs little more than a batch of one.
-FETCH_BYTES: Final = 64 * 1024
-FETCH_WAIT_MS: Final = 100
+FETCH_BYTES: Final = 256 * 1024
+FETCH_WAIT_MS: Final = 250
 _FIRST: Final = TopicPartition(topics.FEATURES, 0)
 
 log = logs.get_logger(__name__)

@@ -18,8 +18,10 @@ def lag(bootstrap_servers: str, group: str, *names: str) -> int:
     """Messages of these topics that the group has not committed yet."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
     try:
-        ends = consumer.end_offsets(_partitions(names))
-        return sum(end - (consumer.committed(partition) or 0) for partition, end in ends.items())
+        # The ends last: what a member published before it committed is among them then.
+        committed = {partition: consumer.committed(partition) or 0 for partition in _partitions(names)}
+        ends = consumer.end_offsets(list(committed))
+        return sum(ends[partition] - offset for partition, offset in committed.items())
     finally:
         consumer.close()
 

@@ -79,7 +79,7 @@ class KafkaServer(Service):
 
     def command(self) -> list[str]:
         return [
-            *self._java(f"-Xms{self.heap}", f"-Xmx{self.heap}", "-XX:+UseG1GC"),
+            *self._java(f"-Xms{self.heap}", f"-Xmx{self.heap}", "-XX:+AlwaysPreTouch", "-XX:+UseG1GC"),
             "kafka.Kafka",
             str(self._configuration),
         ]

@@ -99,16 +99,16 @@ class EsIngest(Paged):
 
 
 class LiveProducer(Worker):
-    """`python -m producer simulate … --live-only`: events until stopped; `simulated` are its arguments."""
+    """`python -m producer` with these arguments, which have it send events at a rate."""
 
     name = "producer"
 
-    def __init__(self, directory: Path, variables: Mapping[str, str], simulated: Sequence[str], rate: float) -> None:
+    def __init__(self, directory: Path, variables: Mapping[str, str], arguments: Sequence[str]) -> None:
         super().__init__(directory, variables)
-        self._simulated = [*simulated, "--live-only", "--rate", f"{rate:g}"]
+        self._sends = arguments
 
     def command(self) -> list[str]:
-        return [*super().command(), *self._simulated]
+        return [*super().command(), *self._sends]
 
 
 WORKERS: tuple[type[Worker], ...] = (StreamProcessor, Scorer, EsIngest)

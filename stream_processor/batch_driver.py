@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
+from aiokafka.consumer import fetcher
+from aiokafka.structs import ConsumerRecord
 from faust.transport import drivers
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -43,6 +45,16 @@ class Batch:
         """Keep the times alone: a batch waits some seconds for its acknowledgement, its payloads need not."""
         self.timestamps = [record.timestamp for record in self.records]
         self.records = ()
+
+
+class Records(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka's classes are untyped here
+    """A fetched partition, with its records as they were decoded.
+
+    aiokafka copies each into a frozen dataclass of eleven fields, which takes half as long as decoding an event.
+    """
+
+    def _consumer_record(self, _: TP, record: Any) -> Any:
+        return record
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Faust's classes are untyped here
@@ -80,9 +92,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are unt
     def _to_message(self, tp: TP, record: Batch) -> Any:
         self._check_resumed_where_committed(tp, record.records[0].offset)
         last = record.records[-1]
-        message = super()._to_message(tp, last)
-        message.key = None
-        message.value = record
+        place = (tp.topic, tp.partition, last.offset, last.timestamp, last.timestamp_type)
+        message = super()._to_message(tp, ConsumerRecord(*place, None, record, None, -1, -1, ()))
         self._in_flight[tp].append(message)
         self._next_offset[tp] = last.offset + 1
         return message
@@ -164,5 +175,6 @@ class Transport(driver.Transport):  # type: ignore[misc] # Faust's classes are u
 
 
 def register() -> None:
-    """Make Faust know the scheme `batches://`."""
+    """Make Faust know the scheme `batches://`, and aiokafka's consumers in this process give records as they are."""
+    fetcher.PartitionRecords = Records
     drivers.TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"

@@ -43,7 +43,7 @@ class Changes(NamedTuple):
 
 
 class Fold:
-    """The states of customers in memory, those least recently changed let go first. Not safe for several threads.
+    """The states of customers in memory, those least recently written let go first. Not safe for several threads.
 
     Some are at hand, up to `max_at_hand` of them with `max_events_at_hand` recent events; of up to `max_customers` the
     bytes last written are remembered; `read_states` gives the kept states of the others. No clock: an event from the
@@ -94,6 +94,11 @@ class Fold:
         """Recent events of the states at hand, when these were last written."""
         return self._events_at_hand
 
+    @property
+    def unwritten(self) -> int:
+        """Customers and dead letters that wait for `take_changes`; who changed and repeated counts twice."""
+        return len(self._changed) + len(self._repeated) + len(self._letters)
+
     def decode(self, partition: int, messages: Iterable[Message]) -> list[tuple[Message, Event]]:
         """The messages that are events, with them; the others become dead letters. Nothing of forgotten customers."""
         self._decoded_by = self._forgotten.version
@@ -140,16 +145,12 @@ class Fold:
 
     def unknown(self, events: Sequence[tuple[Message, Event]]) -> list[str]:
         """Customers of these events whose state has to be read first."""
-        customer_ids = {event.customer_id for _, event in events}
-        unknown = [customer_id for customer_id in customer_ids if not self._is_known(customer_id)]
-        self.misses += len(unknown)
-        self.hits += len(customer_ids) - len(unknown)
-        return unknown
+        known = self._known
+        missing = {event.customer_id for _, event in events if event.customer_id not in known}
+        return [customer_id for customer_id in missing if not self._is_remembered(customer_id)]
 
-    def _is_known(self, customer_id: str) -> bool:
-        """Whether the state is at hand, or can be unpacked without asking the store."""
-        if customer_id in self._known:
-            return True
+    def _is_remembered(self, customer_id: str) -> bool:
+        """Take the state to hand, if that can be done without asking the store."""
         packed = self._packed.get(customer_id)
         if packed is None:
             return False
@@ -192,7 +193,6 @@ class Fold:
                 self.skipped += 1
                 self._repeated.add(customer_id)
             else:
-                del known[customer_id]  # comes in again as the one most recently changed
                 known[customer_id] = Kept(update(kept.state, event), partition, message.offset, kept.rebuilt)
                 changed.add(customer_id)
                 self.applied += 1
@@ -229,9 +229,11 @@ class Fold:
         changes = Changes(writes, announced, self._letters)
         self._changed, self._repeated, self._letters = set(), set(), []
         for write in writes:
-            self._packed.pop(write.customer_id, None)  # comes in again as the one most recently written
-            self._packed[write.customer_id] = write
-            self._count_events(write.customer_id)
+            customer_id = write.customer_id
+            self._packed.pop(customer_id, None)
+            self._packed[customer_id] = write  # as the one most recently written, like its state
+            self._known[customer_id] = self._known.pop(customer_id)
+            self._count_events(customer_id)
         return changes
 
     def _write_of(self, customer_id: str) -> StateWrite:
@@ -247,7 +249,7 @@ class Fold:
             del self._packed[customer_id]
 
     def _too_much_at_hand(self) -> list[str]:
-        """Those to let go, least recently changed first; nobody who is yet to be written."""
+        """Those to let go, least recently written first; nobody who is yet to be written."""
         busy = self._changed | self._repeated
         customers = len(self._known) - self._max_at_hand
         events = self._events_at_hand - self._max_events_at_hand

@@ -21,11 +21,14 @@ from stream_processor.dead_letter_limit import DeadLetterLimit
 from stream_processor.fold import Fold
 from stream_processor.metrics import Metrics
 
-MAX_UNWRITTEN_EVENTS: Final = 30_000
+# What waits for a write takes up memory, by customers and dead letters; what is not written a crash repeats, by events.
+MAX_UNWRITTEN: Final = 30_000
+MAX_UNWRITTEN_EVENTS: Final = 150_000
 BATCH_BYTES: Final = 512 * 1024
-# A worker that is behind by more than this writes less often: a customer's many changes cost one write then.
-BEHIND_FROM_MS: Final = 1_000
-BEHIND_SLOWDOWN: Final = 25
+# A worker that is behind writes less often, after half the time that it is behind: many changes of a customer cost one
+# write then.
+BEHIND_FROM_S: Final = 1.0
+LONGEST_UNWRITTEN_S: Final = 2.0
 # The batches of one fetch come one after another: their customers are written together.
 SETTLE_S: Final = 0.004
 IDLE_S: Final = 0.5
@@ -84,12 +87,15 @@ class Processor:
         _require_known(partition)
         refused = fold.refused.total()
         decoded = fold.decode(partition, batch.records)
-        # Again until none is missing: while some are read, a flush may let go of others.
-        while unknown := fold.unknown(decoded):
+        unknown = fold.unknown(decoded)
+        fold.hits += len(decoded) - len(unknown)
+        while unknown:
+            fold.misses += len(unknown)
             found = await asyncio.to_thread(self._read, unknown)
             if not self._is_current(batch):
                 return
             fold.learn(unknown, found, partition)
+            unknown = fold.unknown(decoded)  # while some were read, a flush may have let go of others
         fold.apply(partition, decoded)
         self._limit.count(self._monotonic(), len(batch.records), fold.refused.total() - refused)
         self._remember(event, batch)
@@ -102,7 +108,7 @@ class Processor:
         batch.forget_records()
         self._folded.append(event)
         self._has_folded.set()
-        if self._unwritten_events >= MAX_UNWRITTEN_EVENTS:
+        if self._unwritten_events >= MAX_UNWRITTEN_EVENTS or self._fold.unwritten >= MAX_UNWRITTEN:
             self._has_room.clear()
             self._is_full.set()
 
@@ -118,15 +124,20 @@ class Processor:
 
     async def _wait_until_due(self) -> None:
         """Until something is folded, if that comes soon, and the last write is long enough ago; or too much waits."""
-        is_behind = self._folded and self._wall_ms() - self._newest_ms > BEHIND_FROM_MS
-        due_s = self._flush_interval_s * (BEHIND_SLOWDOWN if is_behind else 1)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._is_full.wait(), max(0.0, self._began_s + due_s - self._monotonic()))
         if not self._folded:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_folded.wait(), IDLE_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_full.wait(), max(0.0, self._began_s + self._due_s() - self._monotonic()))
         await asyncio.sleep(SETTLE_S)
         self._began_s = self._monotonic()
+
+    def _due_s(self) -> float:
+        """Seconds from one write to the next."""
+        behind_s = (self._wall_ms() - self._newest_ms) / 1000
+        if not self._folded or behind_s < BEHIND_FROM_S:
+            return self._flush_interval_s
+        return max(self._flush_interval_s, min(behind_s / 2, LONGEST_UNWRITTEN_S))
 
     async def flush(self) -> None:
         """Bring everything folded so far to Redis and Kafka, then acknowledge what is old enough."""

@@ -6,9 +6,8 @@ from typing import Final, NamedTuple
 
 from benchmarks.stream import small_fold
 from benchmarks.stream.processes import PROJECT
-from churn.settings import StreamProcessorSettings
 from stack.ports import free_port
-from stream_processor.processor import BEHIND_SLOWDOWN
+from stream_processor.processor import LONGEST_UNWRITTEN_S
 
 PEERS_PYTHON: Final = PROJECT / ".venv-bench" / "bin" / "python"
 FOLD_ALONE: Final = "fold alone in memory"
@@ -70,10 +69,9 @@ def _workers(count: int) -> Callable[[Servers, str, str], list[Launch]]:
 def _peer(module: str) -> Callable[[Servers, str, str], list[Launch]]:
     def launches(servers: Servers, topic: str, group: str) -> list[Launch]:
         # All are behind from the first to the last event, so they write as often as our worker does then.
-        interval_s = StreamProcessorSettings().stream_flush_interval_s * BEHIND_SLOWDOWN
         told = {"kafka": servers.kafka, "redis": servers.redis, "topic": topic, "group": group}
         arguments = [text for name, value in told.items() for text in (f"--{name}", value)]
-        arguments += ["--flush-interval-s", str(interval_s)]
+        arguments += ["--flush-interval-s", str(LONGEST_UNWRITTEN_S)]
         return [Launch(small_fold.command(str(PEERS_PYTHON), f"benchmarks.stream.{module}", arguments), {})]
 
     return launches

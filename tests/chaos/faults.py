@@ -9,8 +9,6 @@ from stack.workers import StreamProcessor
 
 from .scenario import PATIENCE_S, SESSION_TIMEOUT_S, Scenario
 
-REDIS_TIMEOUT_S = 10.0  # after which RedisFeatureStore gives up
-
 
 def kill_workers(scenario: Scenario, times: int) -> None:
     """Kill a worker at random moments of its work, so often."""
@@ -67,14 +65,14 @@ def health(worker: StreamProcessor) -> dict[str, float]:
 
 
 def freeze_redis(scenario: Scenario) -> None:
-    """Redis is frozen for longer than its clients wait, while events go on coming of customers who are in hand."""
+    """Redis is frozen until its client has given up, while events go on coming of customers who are in hand."""
     scenario.worker().launch()
     scenario.publish(0.2)
     scenario.wait_until_folded()
     scenario.publish_into_work(0.3)
     scenario.stack.redis.freeze()
     scenario.publish(0.1)
-    time.sleep(REDIS_TIMEOUT_S + 2)  # nothing to wait for: the time itself is the fault
+    scenario.wait_for_restart()
     scenario.stack.redis.resume()
 
 

@@ -110,7 +110,7 @@ class Ordeal:
         self.chance = random.Random(SEED)
         self.kills: Counter[str] = Counter()
         self._servers = pipeline.servers
-        self.producer = LiveProducer(pipeline.servers.directory, pipeline.variables, rehearsal.simulated, rate)
+        self.producer = LiveProducer(pipeline.servers.directory, pipeline.variables, rehearsal.live(rate))
         self._workers: list[Worker] = [self.producer, *(pipeline.worker(kind) for kind in WORKERS)]
         self._client = redis.Redis.from_url(pipeline.servers.redis.url)
         self._elasticsearch = Elasticsearch(pipeline.servers.elasticsearch.url, request_timeout=60)

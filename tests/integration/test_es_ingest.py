@@ -24,6 +24,7 @@ from churn.risk_card import Driver, RiskCard, Status
 from churn.state import EMPTY
 from es_ingest import templates
 from es_ingest.service import GROUP, TOPICS
+from stack import kafka_offsets
 from stack.stack import Stack
 from stack.waiting import wait_until
 
@@ -92,13 +93,8 @@ class Pipeline:
         return sorted((hit["_index"], hit["_id"], hit["_version"], hit["_source"]) for hit in hits)
 
     def is_all_committed(self) -> bool:
-        """Whether the group has nothing left to read."""
-        consumer = KafkaConsumer(bootstrap_servers=self.stack.kafka.address, group_id=GROUP)
-        partitions = [TopicPartition(topic, number) for topic in TOPICS for number in range(topics.PARTITIONS)]
-        ends = consumer.end_offsets(partitions)
-        committed = {partition: consumer.committed(partition) or 0 for partition in partitions}
-        consumer.close()
-        return bool(committed == ends)
+        """Whether the group has nothing left to read, of what it wrote itself either."""
+        return kafka_offsets.lag(self.stack.kafka.address, GROUP, *TOPICS) == 0
 
     def forget_what_was_read(self) -> None:
         """Put the group, with no member in it, back to the first message."""

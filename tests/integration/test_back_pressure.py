@@ -1,0 +1,104 @@
+"""A processor beside a Redis that does not answer: it takes no more than it may hold, and goes on afterwards."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from churn import topics
+from churn.feature_store import RedisFeatureStore
+from stack.stack import Stack
+from stream_processor import processor
+from stream_processor.batch_driver import Batch
+from stream_processor.dead_letter_limit import DeadLetterLimit
+from stream_processor.fold import Fold
+from stream_processor.metrics import Metrics
+from stream_processor.processor import Processor
+
+from ..stream_processing import Message, empty, partition_of, some_events
+
+LONG_ENOUGH_S = 1.0
+PATIENCE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Of this module alone: Redis is frozen."""
+    with Stack(tmp_path_factory.mktemp("pressure"), services=("kafka", "redis"), free_ports=True) as stack:
+        yield stack
+
+
+def a_batch(messages: Sequence[Message], first_offset: int) -> SimpleNamespace:
+    """These messages as Faust hands them over."""
+    now_ms = time.time_ns() // 1_000_000
+    records = [
+        SimpleNamespace(offset=first_offset + place, timestamp=now_ms, key=key, value=value)
+        for place, (key, value) in enumerate(messages)
+    ]
+    message = SimpleNamespace(partition=partition_of(messages[0][0]), offset=records[-1].offset)
+    return SimpleNamespace(value=Batch(records, epoch=0), message=message, ack=lambda: None)
+
+
+async def take_two_while_frozen(servers: Stack, first: SimpleNamespace, second: SimpleNamespace) -> tuple[bool, bool]:
+    """Whether the second batch was taken while Redis was frozen, and whether it was afterwards."""
+    store = RedisFeatureStore(servers.redis.url)
+    fold = Fold(store.read_states, topic=topics.EVENTS, currency="EUR", max_customers=1_000)
+    working = Processor(
+        fold,
+        store,
+        AIOKafkaProducer(bootstrap_servers=servers.kafka.address),
+        Metrics(fold, dict),
+        DeadLetterLimit(1.0),
+        is_current=lambda batch: True,
+        monotonic=time.monotonic,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        redis_run_id=store.run_id(),
+        hold_acks_s=0,
+        flush_interval_s=0.02,
+    )
+    running = asyncio.create_task(working.run())
+    partition = first.message.partition
+    unknown = fold.unknown(fold.decode(partition, first.value.records))
+    fold.learn(unknown, {}, partition)  # so that the batches ask Redis for nothing
+    servers.redis.freeze()
+    try:
+        await asyncio.wait_for(working.take(first), PATIENCE_S)  # until its write begins
+        taking = asyncio.create_task(working.take(second))
+        done, _ = await asyncio.wait({taking}, timeout=LONG_ENOUGH_S)
+    finally:
+        servers.redis.resume()
+    was_taken = bool(done)
+    await asyncio.wait({taking, running}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+    is_taken = taking.done() and not running.done()
+    while is_taken and working.written_to.get(partition) != second.message.offset + 1:
+        assert not running.done()
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait({running})
+    return was_taken, is_taken
+
+
+def messages_of_one_partition(count: int) -> list[Message]:
+    messages = some_events(count * topics.PARTITIONS * 2)
+    return [message for message in messages if partition_of(message[0]) == partition_of(messages[0][0])][:count]
+
+
+@pytest.mark.parametrize("bound", ["MAX_UNWRITTEN", "MAX_UNWRITTEN_EVENTS"])
+def test_a_frozen_redis_holds_the_worker_back(servers: Stack, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    monkeypatch.setattr(processor, bound, 5)
+    empty(servers)
+    messages = messages_of_one_partition(40)
+    first, second = a_batch(messages, 0), a_batch(messages, len(messages))
+
+    assert asyncio.run(take_two_while_frozen(servers, first, second)) == (False, True)
+
+
+def test_within_the_bounds_it_goes_on(servers: Stack) -> None:
+    empty(servers)
+    messages = messages_of_one_partition(40)
+    first, second = a_batch(messages, 0), a_batch(messages, len(messages))
+
+    assert asyncio.run(take_two_while_frozen(servers, first, second)) == (True, True)
