@@ -417,6 +417,17 @@ class RedisFeatureStore:
                 removed += self._guarded(lambda name=name, member=customer_id: self._client.zrem(name, member))
         return removed
 
+    def entries(self, customer_ids: Sequence[str]) -> int:
+        """How many keys and ranks there are of these customers: what `erase` would remove."""
+        count = 0
+        for customer_id in customer_ids:
+            for key in (customer_key(customer_id), shadow_key(customer_id)):
+                count += self._guarded(lambda key=key: self._client.exists(key))
+            for name in (RANKING, DUE):
+                rank = self._guarded(lambda name=name, member=customer_id: self._client.zscore(name, member))
+                count += rank is not None
+        return count
+
     def customer_ids(self) -> Iterable[str]:
         return self._ids(customer_key)
 

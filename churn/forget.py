@@ -100,12 +100,15 @@ def forget(
     follower = forgotten_topic.Follower(places.kafka, key, places.security)
     listed = follower.load()
     try:
+        gone = _found_anywhere(places, listed) if everybody else set(customer_ids)
+        # Counted before: a scorer that hears of the list removes them from Redis, too.
+        held = Counter({"Redis": places.store.entries(sorted(gone))})
         forgotten_topic.add(places.kafka, key, [each for each in customer_ids if each not in listed], places.security)
         for each in customer_ids:
             listed.add(forgotten.digest(key, each))
         forgotten.write_file(list_file, key, listed.digests)
-        gone = _found_anywhere(places, listed) if everybody else set(customer_ids)
-        return _remove_until_gone(places, gone, listed)
+        places.store.erase(sorted(gone))
+        return held + _remove_until_gone(places, gone, listed)
     finally:
         follower.stop()
 
@@ -120,9 +123,7 @@ def _found_anywhere(places: Places, listed: Forgotten) -> set[str]:
 
 
 def _remove_until_gone(places: Places, gone: Collection[str], listed: Forgotten) -> Counter[str]:
-    removed = Counter({"Redis": places.store.erase(sorted(gone))}) + erasure.remove_letters(
-        places.kafka, gone, places.security
-    )
+    removed = erasure.remove_letters(places.kafka, gone, places.security)
     for directory in places.directories:
         removed += erasure.remove_from_files(directory, listed.__contains__)
     for _ in range(MOST_LOOKS):
