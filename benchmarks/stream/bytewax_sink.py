@@ -6,6 +6,7 @@ Bytewax keeps no place in the group; without a recovery store, which would cost 
 import threading
 import time
 from itertools import groupby
+from typing import TypeVar
 
 import bytewax.operators as op
 from bytewax.connectors.kafka import KafkaSource, KafkaSourceMessage
@@ -16,29 +17,34 @@ from bytewax.run import cli_main
 from benchmarks.stream.peer_fold import Arguments, PeerFold, arguments
 
 BATCH = 4000
+Item = TypeVar("Item")
 
 
-class FoldPartition(StatelessSinkPartition[KafkaSourceMessage]):
-    """Folds every batch as it comes."""
+class WritingPartition(StatelessSinkPartition[Item]):
+    """Writes by the interval what `fold` holds; whoever changes `fold` holds `folding`."""
 
     def __init__(self, told: Arguments) -> None:
-        self._fold = PeerFold(told.redis, told.flush_interval_s)
-        self._folding = threading.Lock()
+        self.fold = PeerFold(told.redis, told.flush_interval_s)
+        self.folding = threading.Lock()
         threading.Thread(target=self._write, daemon=True).start()
-
-    def write_batch(self, items: list[KafkaSourceMessage]) -> None:
-        """Bytewax keeps the order within a partition."""
-        with self._folding:
-            for partition, of_partition in groupby(items, lambda message: message.partition):
-                self._fold.apply(partition, [(message.offset, message.value) for message in of_partition])
 
     def _write(self) -> None:
         while True:
             time.sleep(0.005)
-            if self._fold.is_due():
-                with self._folding:
-                    pending = self._fold.take()
-                self._fold.write(pending)
+            if self.fold.is_due():
+                with self.folding:
+                    pending = self.fold.take()
+                self.fold.write(pending)
+
+
+class FoldPartition(WritingPartition[KafkaSourceMessage]):
+    """Folds every batch as it comes."""
+
+    def write_batch(self, items: list[KafkaSourceMessage]) -> None:
+        """Bytewax keeps the order within a partition."""
+        with self.folding:
+            for partition, of_partition in groupby(items, lambda message: message.partition):
+                self.fold.apply(partition, [(message.offset, message.value) for message in of_partition])
 
 
 class FoldSink(DynamicSink[KafkaSourceMessage]):
@@ -52,11 +58,15 @@ class FoldSink(DynamicSink[KafkaSourceMessage]):
         return FoldPartition(self._told)
 
 
+def kafka_source(told: Arguments) -> KafkaSource:
+    """The topic from its beginning, in batches."""
+    return KafkaSource(told.kafka.split(","), [told.topic], tail=True, batch_size=BATCH)
+
+
 def create_flow(told: Arguments) -> Dataflow:
     """Source to sink, nothing between them."""
     flow = Dataflow("fold")
-    source = KafkaSource(told.kafka.split(","), [told.topic], tail=True, batch_size=BATCH)
-    op.output("write", op.input("read", flow, source), FoldSink(told))
+    op.output("write", op.input("read", flow, kafka_source(told)), FoldSink(told))
     return flow
 
 

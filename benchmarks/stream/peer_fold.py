@@ -43,6 +43,15 @@ class Pending(NamedTuple):
     positions: dict[int, int]
 
 
+def fold_one(kept: Kept | None, partition: int, offset: int, payload: bytes) -> Kept:
+    """A customer's state after this message, for a framework that keeps the state itself."""
+    kept = kept or Kept(EMPTY, partition, -1)
+    if offset <= kept.offset:
+        return kept
+    event = decode(payload, now=datetime.now(UTC), currency="EUR")
+    return Kept(update(kept.state, event), partition, offset)
+
+
 class PeerFold:
     """States of all customers met. `apply` and `take` belong to one thread; `write` may run in another."""
 
@@ -72,6 +81,12 @@ class PeerFold:
                 known[customer_id] = Kept(update(kept.state, event), partition, offset)
                 changed.add(customer_id)
         self._positions[partition] = events[-1][0] + 1
+
+    def hold(self, customer_id: str, kept: Kept) -> None:
+        """Take a state that was folded elsewhere, to be written."""
+        self._known[customer_id] = kept
+        self._changed.add(customer_id)
+        self._positions[kept.partition] = kept.offset + 1
 
     def is_due(self) -> bool:
         """Whether it is time to write."""

@@ -1,5 +1,7 @@
 """Quix Streams 3: a batching sink, which gets each checkpoint's messages by partition, folds and writes them."""
 
+from typing import Any
+
 from quixstreams import Application
 from quixstreams.sinks import BatchingSink, SinkBatch
 
@@ -19,9 +21,9 @@ class FoldSink(BatchingSink):
         self._fold.write(self._fold.take())
 
 
-def run(told: Arguments) -> None:
-    """Until killed."""
-    app = Application(
+def application(told: Arguments, **more: Any) -> Application:
+    """Without changelog topics, which would cost it time."""
+    return Application(
         broker_address=told.kafka,
         consumer_group=told.group,
         auto_offset_reset="earliest",
@@ -29,7 +31,13 @@ def run(told: Arguments) -> None:
         auto_create_topics=False,
         use_changelog_topics=False,
         loglevel="WARNING",
+        **more,
     )
+
+
+def run(told: Arguments) -> None:
+    """Until killed."""
+    app = application(told)
     events = app.topic(told.topic, value_deserializer="bytes", key_deserializer="bytes")
     app.dataframe(events).sink(FoldSink(PeerFold(told.redis, 0.0)))
     app.run()
