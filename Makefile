@@ -10,8 +10,6 @@ READY := $(VENV)/.ready
 TEST := $(RUN) pytest -q --dist loadfile --no-loadscope-reorder
 LONG := $(patsubst %,tests/integration/test_%.py,scorer_promises es_ingest scorer_processes features_on_real_data \
 	kibana_panels producer spark stack access forget stream_operation training)
-# Java's second compiler costs servers that live for seconds more than it gains them.
-BRIEFLY := JDK_JAVA_OPTIONS=-XX:TieredStopAtLevel=1 ES_JAVA_OPTS=-XX:TieredStopAtLevel=1
 PEERS := .venv-bench
 
 
@@ -59,7 +57,7 @@ check: lint ## the same, and the tests that need no server
 	$(TEST) -n 2 tests/unit tests/property
 
 test: check ## everything: the checks, then the tests against real servers
-	$(BRIEFLY) $(TEST) -n 5 tests/chaos tests/end_to_end $(LONG) $(filter-out $(LONG),$(wildcard tests/integration/test_*.py)) # most of a test is waiting
+	$(TEST) -n 5 tests/chaos tests/end_to_end $(LONG) $(filter-out $(LONG),$(wildcard tests/integration/test_*.py)) # most of a test is waiting
 
 check-deps: $(READY) ## packages: known vulnerabilities, undeclared or unused, licences
 	$(VENV)/bin/python .ci/check_deps.py
