@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 
 from benchmarks import pages
 from churn import topics
+from churn.feature_store import DUE, RedisFeatureStore
 from stack.errors import StackError
-from stack.kafka_offsets import lag
+from stack.kafka_offsets import lag, skip
 from stack.pipeline import Pipeline, StepFailed
 from stack.waiting import wait_until
 from stack.workers import EsIngest, Scorer, StreamProcessor
@@ -173,13 +174,25 @@ class Rehearsal:
         self.pipeline.run("producer", "simulate", *LEARNED_FROM, *self._until, "--output", str(self._history))
         directories = ("--history", str(self._history), "--out", str(self._models))
         self.has_model = self.pipeline.run("training", *directories, accept=(0, TRAINING_REFUSED)) == 0
+        # A scorer that starts scores everybody; what it was told of them before would only cost it time.
+        skip(self.pipeline.servers.kafka.address, "scorer", topics.FEATURES)
         self.pipeline.worker(Scorer).start()
         for group, names in (
             ("stream-processor", (topics.EVENTS,)),
             ("scorer", (topics.FEATURES,)),
-            ("es-ingest", (topics.EVENTS, topics.RISK)),
         ):
             self._wait_for(group, names)
+        self._wait_for_cards()
+        self._wait_for("es-ingest", (topics.EVENTS, topics.RISK))
+
+    def _wait_for_cards(self) -> None:
+        url = self.pipeline.servers.redis.url
+        customers = sum(1 for _ in RedisFeatureStore(url).customer_ids())
+        client = redis.Redis.from_url(url)
+        log.info("waiting until %s customers have a card", f"{customers:,}")
+        if not wait_until(lambda: client.zcard(DUE) >= customers, PATIENCE_S, poll_s=1.0):
+            raise StepFailed(f"{customers - client.zcard(DUE):,} of {customers:,} customers have no card")
+        client.close()
 
     def _wait_for(self, group: str, names: tuple[str, ...]) -> None:
         address = self.pipeline.servers.kafka.address

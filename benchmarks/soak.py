@@ -26,7 +26,7 @@ import redis
 from elasticsearch import Elasticsearch
 from kafka.errors import KafkaError
 from matplotlib.figure import Figure
-from pyarrow import compute, parquet
+from pyarrow import Table, compute, parquet
 from pyarrow.dataset import dataset
 from scipy.stats import linregress
 from scipy.stats import t as student
@@ -52,8 +52,8 @@ MINUTE_S: Final = 60.0
 SLICE_MINUTES: Final = 10
 STATES_SAMPLED: Final = 1_000
 DAYS: Final = 4
-# A third of the events is of customers who came later; as many as are played live are wanted before.
-PLANNED: Final = 2.6
+# Of the days' events nearly half are live: the second half of the time without those who came only then.
+PLANNED: Final = 2.25
 CONFIDENCE: Final = 0.95
 GROUPS: Final = {
     "stream-processor": (topics.EVENTS,),
@@ -112,46 +112,51 @@ class Slope(NamedTuple):
 
 
 class Days(Rehearsal):
-    """A few days of customers who were all there in the first half: the last `live_events` are sent at a rate.
-
-    Those before them are the history.
-    """
+    """A few days of customers who were all there in the first half, which is the history; the other is played live."""
 
     def __init__(self, directory: Path, customers: int, live_events: int) -> None:
         super().__init__(directory, customers, round(PLANNED * live_events))
         self._live_events = live_events
-        self._simulated_days = directory / "simulated"
-        self._days = directory / "days"
-        self._replayed = ("replay", str(self._days), "--format", "ebb", "--topic", topics.EVENTS)
+        self._simulated_days, self._past, self._live = (directory / name for name in ("simulated", "past", "live"))
 
     def play_past(self) -> None:
-        """Raises `StackError` when nothing is left for the past."""
+        """Raises `StackError` where the second half of the days has fewer than the wanted live events."""
         output = ("--output", str(self._simulated_days))
         self.pipeline.run("producer", "simulate", *self.shop, "--days", str(DAYS), *output)
-        past = keep_regulars(self._simulated_days, self._days) - self._live_events
-        if past <= 0:
-            raise StackError(f"the simulated days have no more than the {self._live_events:,} live events, and no past")
-        self.pipeline.run("producer", *self._replayed, "--limit", str(past))
+        live_events = split(self._simulated_days, self._past, self._live)
+        if live_events < self._live_events:
+            raise StackError(f"{live_events:,} live events were simulated, {self._live_events:,} are wanted")
+        self.pipeline.run("producer", *replay(self._past))
 
     def live(self, rate: float) -> tuple[str, ...]:
-        """All days once more: what the topic holds already is not sent again."""
-        return (*self._replayed, "--rate", f"{rate:g}")
+        """The second half of the days."""
+        return (*replay(self._live), "--rate", f"{rate:g}")
 
 
-def keep_regulars(simulated: Path, kept: Path) -> int:
-    """Copy the events of customers who were there in the first half of the time; how many events these are."""
+def replay(days: Path) -> tuple[str, ...]:
+    """The producer's arguments for all events of this history."""
+    return ("replay", str(days), "--format", "ebb", "--topic", topics.EVENTS)
+
+
+def split(simulated: Path, past: Path, live: Path) -> int:
+    """Copy both halves of the time, of customers who are in the first one; how many events the second one has."""
     files = sorted(simulated.glob("date=*/*.parquet"))
-    seen = dataset(files).to_table(["customer_id", "ingested_at"])
-    begin, end = (moment.as_py() for moment in compute.min_max(seen["ingested_at"]).values())
-    regulars = compute.unique(seen.filter(compute.field("ingested_at") < begin + (end - begin) / 2)["customer_id"])
+    begin, end = (moment.as_py() for moment in compute.min_max(dataset(files).to_table(["ingested_at"])[0]).values())
+    is_past = compute.field("ingested_at") < begin + (end - begin) / 2
+    regulars = compute.unique(dataset(files).to_table(["customer_id"], filter=is_past)[0])
     count = 0
     for file in files:
         events = parquet.read_table(file, partitioning=None).filter(compute.field("customer_id").isin(regulars))
-        copy = kept / file.relative_to(simulated)
-        copy.parent.mkdir(parents=True)
-        parquet.write_table(events, copy)
-        count += events.num_rows
+        count += _copy(events.filter(~is_past), live / file.relative_to(simulated))
+        _copy(events.filter(is_past), past / file.relative_to(simulated))
     return count
+
+
+def _copy(events: Table, path: Path) -> int:
+    if events.num_rows:
+        path.parent.mkdir(parents=True)
+        parquet.write_table(events, path)
+    return events.num_rows
 
 
 class Soak:

@@ -127,7 +127,7 @@ class KafkaSink:
         self._prefix: str | None = None
         self._last: dict[Partition, Place] = {}
         self._produced = 0
-        self._outstanding = 0
+        self._acknowledged = 0
         self._moved_at = clock()
 
     def look_up(self, fingerprint: str) -> Sent | None:
@@ -162,6 +162,8 @@ class KafkaSink:
         headers: dict[str, str | bytes | None] | None = None
         if place and self._prefix:
             headers = {topics.SOURCE_HEADER: f"{self._prefix} {place.row}.{place.step}"}
+        if self.unacknowledged == 0:
+            self._moved_at = self._clock()  # nothing was to be acknowledged until now, for however long
         while True:
             try:
                 self._producer.produce(topic, value, key, _ANY_PARTITION, headers=headers)
@@ -178,10 +180,10 @@ class KafkaSink:
         self._producer.poll(wait_s)
         if self._failure is not None:
             raise self._failed(self._failure)
-        outstanding = len(self._producer)
-        if outstanding == 0 or self._produced - outstanding != self._outstanding:
-            self._outstanding, self._moved_at = self._produced - outstanding, self._clock()
-        elif self._clock() - self._moved_at > self._timeout_s:
+        acknowledged = self.acknowledged
+        if acknowledged != self._acknowledged:
+            self._acknowledged, self._moved_at = acknowledged, self._clock()
+        elif self.unacknowledged and self._clock() - self._moved_at > self._timeout_s:
             raise self._failed(self._last_error or f"nothing acknowledged for {self._timeout_s:.0f} s")
 
     def _failed(self, cause: object) -> PublishFailed:

@@ -305,6 +305,21 @@ def test_a_broker_that_died_is_told_with_what_it_had_acknowledged(broker: Stack)
         broker.kafka.start()
 
 
+def test_a_long_pause_is_no_refusal(broker: Stack) -> None:
+    now_s = [0.0]
+    sink = KafkaSink(broker.kafka.address, topics.EVENTS, delivery_timeout_s=60, clock=lambda: now_s[0])
+    try:
+        for event in Simulation(PLAN).history():
+            now_s[0] += 600
+            sink.add(event, event.occurred_at)
+            sink.flush()
+            if sink.acknowledged == 3:
+                break
+        assert sink.acknowledged == 3
+    finally:
+        sink.close()
+
+
 def publish_all(sink: KafkaSink, events: list[Event]) -> None:
     for event in events:
         sink.add(event, event.occurred_at)
