@@ -38,6 +38,7 @@ PLOT: Final = "performance-freshness.svg"
 P50_GOAL_MS: Final = 50
 P99_GOAL_MS: Final = 300
 WARM_UP_S: Final = 10.0
+REST_S: Final = 10.0
 EVERY: Final = 2
 POLL_MS: Final = 4
 PATIENCE_S: Final = 3_600.0
@@ -75,21 +76,32 @@ class Watcher:
         self._client = client
         self._poll_ms = poll_ms
         self._consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, fetch_max_wait_ms=poll_ms)
-        partition = TopicPartition(topics.EVENTS, 0)
-        self._consumer.assign([partition])
-        self._consumer.seek_to_end(partition)
-        self._consumer.position(partition)
+        self._partition = TopicPartition(topics.EVENTS, 0)
+        self._consumer.assign([self._partition])
+        self._go_to_end()
         self._waiting: list[Waiting] = []
         self._delays_ms: list[float] = []
         self._counted = 0
 
     def watch(self, seconds: float) -> list[float]:
-        """Watch for so many seconds; the delays (ms) of the events that were found in that time."""
+        """Watch what comes within so many seconds from now on, until it is found; the delays in ms."""
+        self._go_to_end()
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             self._turn()
+        self._wait_for_the_rest()
         found, self._delays_ms = self._delays_ms, []
         return found
+
+    def _go_to_end(self) -> None:
+        self._consumer.seek_to_end(self._partition)
+        self._consumer.position(self._partition)
+
+    def _wait_for_the_rest(self) -> None:
+        ends = time.monotonic() + REST_S
+        while self._waiting and time.monotonic() < ends:
+            time.sleep(self._poll_ms / 1000)
+            self._look()
 
     def close(self) -> None:
         self._consumer.close()
@@ -106,9 +118,7 @@ class Watcher:
         while time.monotonic() < began + seconds and not is_over():
             self._turn()
         rate = self._counted * topics.PARTITIONS / (time.monotonic() - began)
-        ends = time.monotonic() + 10
-        while self._waiting and time.monotonic() < ends:
-            self._look()
+        self._wait_for_the_rest()
         self._consumer.close()
         return Measured(self._delays_ms, rate, len(self._waiting))
 

@@ -24,7 +24,7 @@ from scorer.metrics import Metrics
 from scorer.scoring import Scoring
 
 BATCH: Final = 500
-MOST_GATHERED: Final = 20_000
+MOST_GATHERED: Final = 200_000
 GATHERING_LASTS_S: Final = 5.0
 SIGN_OF_LIFE_EVERY_S: Final = 5.0
 POLL_WAIT_S: Final = 0.2
