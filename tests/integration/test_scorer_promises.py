@@ -146,7 +146,7 @@ def offline_changes(states: dict[str, State], model: RiskModel) -> dict[tuple[st
     return found
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_in_120_days_of_silence_reads_are_right_changes_are_told_in_time_and_work_is_what_is_due(
     redis_url: str, states: dict[str, State], model: RiskModel
 ) -> None:
@@ -216,7 +216,7 @@ SOURCES = (
 )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("source", SOURCES)
 def test_online_and_offline_risks_are_the_same_and_what_a_card_says_of_them_holds(
     source: list[str], redis_url: str, model: RiskModel, real_data: Path, tmp_path: Path
