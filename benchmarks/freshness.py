@@ -26,7 +26,6 @@ from matplotlib.figure import Figure
 
 from benchmarks import pages
 from churn import topics
-from churn.feature_store import DUE, RedisFeatureStore
 from stack.errors import StackError
 from stack.kafka_offsets import lag, skip
 from stack.pipeline import Pipeline, StepFailed
@@ -187,24 +186,14 @@ class Rehearsal:
         # A scorer that starts scores everybody; what it was told of them before would only cost it time.
         skip(self.pipeline.servers.kafka.address, "scorer", topics.FEATURES)
         self.pipeline.worker(Scorer).start()
-        for group, names in (
-            ("stream-processor", (topics.EVENTS,)),
-            ("scorer", (topics.FEATURES,)),
-        ):
-            self._wait_for(group, names)
-        self._wait_for_cards()
-        self._wait_for("es-ingest", (topics.EVENTS, topics.RISK))
+        self._wait_for("stream-processor", topics.EVENTS)
+        log.info("waiting until everybody is scored")
+        if not wait_until(self.pipeline.is_everybody_scored, PATIENCE_S, poll_s=5.0):
+            raise StepFailed(f"not everybody is scored after {PATIENCE_S:.0f} s")
+        self._wait_for("scorer", topics.FEATURES)
+        self._wait_for("es-ingest", topics.EVENTS, topics.RISK)
 
-    def _wait_for_cards(self) -> None:
-        url = self.pipeline.servers.redis.url
-        customers = sum(1 for _ in RedisFeatureStore(url).customer_ids())
-        client = redis.Redis.from_url(url)
-        log.info("waiting until %s customers have a card", f"{customers:,}")
-        if not wait_until(lambda: client.zcard(DUE) >= customers, PATIENCE_S, poll_s=1.0):
-            raise StepFailed(f"{customers - client.zcard(DUE):,} of {customers:,} customers have no card")
-        client.close()
-
-    def _wait_for(self, group: str, names: tuple[str, ...]) -> None:
+    def _wait_for(self, group: str, *names: str) -> None:
         address = self.pipeline.servers.kafka.address
         log.info("waiting until %s has come to the end of the history", group)
         if not wait_until(lambda: lag(address, group, *names) == 0, PATIENCE_S, poll_s=1.0):

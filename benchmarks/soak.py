@@ -143,9 +143,10 @@ def replay(days: Path) -> tuple[str, ...]:
 def split(simulated: Path, past: Path, live: Path) -> int:
     """Copy both halves of the time, of customers who are in the first one; how many events the second one has."""
     files = sorted(simulated.glob("date=*/*.parquet"))
-    begin, end = (moment.as_py() for moment in compute.min_max(dataset(files).to_table(["ingested_at"])[0]).values())
+    seen = dataset(files).to_table(["customer_id", "ingested_at"])
+    begin, end = (moment.as_py() for moment in compute.min_max(seen["ingested_at"]).values())
     is_past = compute.field("ingested_at") < begin + (end - begin) / 2
-    regulars = compute.unique(dataset(files).to_table(["customer_id"], filter=is_past)[0])
+    regulars = compute.unique(seen.filter(is_past)["customer_id"])
     count = 0
     for file in files:
         events = parquet.read_table(file, partitioning=None).filter(compute.field("customer_id").isin(regulars))
@@ -175,7 +176,7 @@ class Soak:
         ]
         self._client = redis.Redis.from_url(pipeline.servers.redis.url)
         self._elasticsearch = Elasticsearch(pipeline.servers.elasticsearch.url)
-        self.began_at = datetime.max.replace(tzinfo=UTC)
+        self.began_at = datetime.now(UTC)
         self.minutes: list[Minute] = []
         self.states: list[States] = []
 

@@ -409,24 +409,25 @@ class RedisFeatureStore:
 
     def erase(self, customer_ids: Sequence[str]) -> int:
         """Remove everything of these customers, also what a rebuild prepared; how many keys and ranks that was."""
-        removed = 0
-        for customer_id in customer_ids:
-            for key in (customer_key(customer_id), shadow_key(customer_id)):
-                removed += self._guarded(lambda key=key: self._client.delete(key))
-            for name in (RANKING, DUE):
-                removed += self._guarded(lambda name=name, member=customer_id: self._client.zrem(name, member))
-        return removed
+        return self._sum_over(customer_ids, self._client.delete, self._client.zrem)
 
     def entries(self, customer_ids: Sequence[str]) -> int:
         """How many keys and ranks there are of these customers: what `erase` would remove."""
-        count = 0
+        return self._sum_over(
+            customer_ids, self._client.exists, lambda name, member: self._client.zscore(name, member) is not None
+        )
+
+    def _sum_over(
+        self, customer_ids: Sequence[str], of_key: Callable[[str], int], of_rank: Callable[[str, str], int]
+    ) -> int:
+        """The sum of what these say of each key and of each place in a ranking that a customer may have."""
+        total = 0
         for customer_id in customer_ids:
             for key in (customer_key(customer_id), shadow_key(customer_id)):
-                count += self._guarded(lambda key=key: self._client.exists(key))
+                total += self._guarded(lambda key=key: of_key(key))
             for name in (RANKING, DUE):
-                rank = self._guarded(lambda name=name, member=customer_id: self._client.zscore(name, member))
-                count += rank is not None
-        return count
+                total += self._guarded(lambda name=name, member=customer_id: of_rank(name, member))
+        return total
 
     def customer_ids(self) -> Iterable[str]:
         return self._ids(customer_key)

@@ -100,14 +100,14 @@ def forget(
     follower = forgotten_topic.Follower(places.kafka, key, places.security)
     listed = follower.load()
     try:
-        gone = _found_anywhere(places, listed) if everybody else set(customer_ids)
+        gone = sorted(_found_anywhere(places, listed) if everybody else set(customer_ids))
         # Counted before: a scorer that hears of the list removes them from Redis, too.
-        held = Counter({"Redis": places.store.entries(sorted(gone))})
+        held = Counter({"Redis": places.store.entries(gone)})
         forgotten_topic.add(places.kafka, key, [each for each in customer_ids if each not in listed], places.security)
         for each in customer_ids:
             listed.add(forgotten.digest(key, each))
         forgotten.write_file(list_file, key, listed.digests)
-        places.store.erase(sorted(gone))
+        places.store.erase(gone)
         return held + _remove_until_gone(places, gone, listed)
     finally:
         follower.stop()
@@ -122,14 +122,14 @@ def _found_anywhere(places: Places, listed: Forgotten) -> set[str]:
     return found
 
 
-def _remove_until_gone(places: Places, gone: Collection[str], listed: Forgotten) -> Counter[str]:
+def _remove_until_gone(places: Places, gone: Sequence[str], listed: Forgotten) -> Counter[str]:
     removed = erasure.remove_letters(places.kafka, gone, places.security)
     for directory in places.directories:
         removed += erasure.remove_from_files(directory, listed.__contains__)
     for _ in range(MOST_LOOKS):
         removed += erasure.remove_from_indices(places.elasticsearch, gone)
         time.sleep(SETTLE_S)
-        again = Counter({"Redis": places.store.erase(sorted(gone))})
+        again = Counter({"Redis": places.store.erase(gone)})
         again += erasure.remove_from_indices(places.elasticsearch, gone)
         removed += again
         if not again.total():

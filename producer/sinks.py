@@ -187,7 +187,7 @@ class KafkaSink:
             raise self._failed(self._last_error or f"nothing acknowledged for {self._timeout_s:.0f} s")
 
     def _failed(self, cause: object) -> PublishFailed:
-        return PublishFailed(self._topic, self._produced - len(self._producer), cause)
+        return PublishFailed(self._topic, self.acknowledged, cause)
 
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
         self._failure = self._failure or error
@@ -206,10 +206,10 @@ class KafkaSink:
     @property
     def acknowledged(self) -> int:
         """Messages that Kafka has."""
-        return self._produced - len(self._producer)
+        return self._produced - self.unacknowledged
 
     def flush(self) -> None:
-        while len(self._producer):
+        while self.unacknowledged:
             self._producer.flush(0.1)
             self._serve(0)
         self._serve(0)

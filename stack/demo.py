@@ -16,7 +16,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import redis
 from pyarrow import parquet
 
 from churn import topics
@@ -60,7 +59,7 @@ class Demo:
         processed, seconds = self._play_history()
         has_model = self._train()
         self._pipeline.worker(Scorer).start()
-        self._wait("every customer has a risk card", self._is_everybody_scored)
+        self._wait("every customer has a risk card", self._pipeline.is_everybody_scored)
         freshness = self._follow_live_tail()
         self._wait("everything is indexed", self._is_everything_indexed)
         self._report(processed / seconds, freshness, has_model)
@@ -137,13 +136,6 @@ class Demo:
     def _is_everything_indexed(self) -> bool:
         address = self._pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"]
         return lag(address, "es-ingest", topics.EVENTS, topics.RISK, topics.DEAD_LETTERS) == 0
-
-    def _is_everybody_scored(self) -> bool:
-        client = redis.Redis.from_url(self._pipeline.variables["REDIS_URL"])
-        customers = sum(1 for _ in client.scan_iter("customer:*", count=1000))
-        scored = client.zcard("risk:due")
-        client.close()
-        return scored == customers
 
     def _report(self, events_per_s: float, freshness: Freshness, has_model: bool) -> None:
         print(f"\nThroughput: {events_per_s:,.0f} events/s from the producer's start to the last state in Redis")

@@ -1,5 +1,7 @@
 """How much a topic holds and how far a consumer group has come, seen from outside."""
 
+from collections.abc import Mapping
+
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
 from churn import topics
@@ -7,11 +9,7 @@ from churn import topics
 
 def produced(bootstrap_servers: str, *names: str) -> int:
     """Messages that were ever published to these topics."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers)
-    try:
-        return sum(consumer.end_offsets(_partitions(names)).values())
-    finally:
-        consumer.close()
+    return sum(_ends(bootstrap_servers, names).values())
 
 
 def lag(bootstrap_servers: str, group: str, *names: str) -> int:
@@ -28,11 +26,29 @@ def lag(bootstrap_servers: str, group: str, *names: str) -> int:
 
 def skip(bootstrap_servers: str, group: str, *names: str) -> None:
     """Put a group that has no member to the end of these topics."""
+    _put(bootstrap_servers, group, _ends(bootstrap_servers, names))
+
+
+def rewind(bootstrap_servers: str, group: str, *names: str) -> None:
+    """Put a group that has no member back to the first message of these topics."""
+    _put(bootstrap_servers, group, dict.fromkeys(_partitions(names), 0))
+
+
+def _put(bootstrap_servers: str, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+    # Not by the admin's client, which does not wait for the coordinator of a broker that has just begun.
     consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
     try:
-        consumer.assign(_partitions(names))
-        ends = consumer.end_offsets(_partitions(names))
-        consumer.commit({partition: OffsetAndMetadata(end, "", -1) for partition, end in ends.items()})
+        consumer.assign(list(offsets))
+        consumer.commit({each: OffsetAndMetadata(offset, "", -1) for each, offset in offsets.items()})
+    finally:
+        consumer.close()
+
+
+def _ends(bootstrap_servers: str, names: tuple[str, ...]) -> dict[TopicPartition, int]:
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers)
+    try:
+        ends: dict[TopicPartition, int] = consumer.end_offsets(_partitions(names))
+        return ends
     finally:
         consumer.close()
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import redis
+
 from stack.errors import StackError
 from stack.ports import free_port, is_free, pick_free_ports
 from stack.service import Service
@@ -72,6 +74,14 @@ class Pipeline:
         self.servers.elasticsearch.step_back(EsIngest.niceness)
         self.run("churn.topics")
         self.run("es_ingest", "templates")
+
+    def is_everybody_scored(self) -> bool:
+        """Whether every customer has a card."""
+        client = redis.Redis.from_url(self.variables["REDIS_URL"])
+        customers = sum(1 for _ in client.scan_iter("customer:*", count=1000))
+        scored = client.zcard("risk:due")
+        client.close()
+        return bool(scored == customers)
 
     def run(self, module: str, *arguments: str, accept: Sequence[int] = (0,)) -> int:
         """Run `python -m MODULE ARGUMENTS` to its end, its output to ours; returns its exit code.

@@ -3,10 +3,9 @@
 import bytewax.operators as op
 from bytewax.connectors.kafka import KafkaSourceMessage
 from bytewax.dataflow import Dataflow
-from bytewax.outputs import DynamicSink
 from bytewax.run import cli_main
 
-from benchmarks.stream.bytewax_sink import WritingPartition, kafka_source
+from benchmarks.stream.bytewax_sink import WritingPartition, WritingSink, kafka_source
 from benchmarks.stream.peer_fold import Arguments, arguments, fold_one
 from churn.feature_store import Kept
 
@@ -23,17 +22,6 @@ class StatesPartition(WritingPartition[Folded]):
                 self.fold.hold(customer_id, kept)
 
 
-class StatesSink(DynamicSink[Folded]):
-    """One partition per worker."""
-
-    def __init__(self, told: Arguments) -> None:
-        self._told = told
-
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> StatesPartition:
-        """The sink of this worker."""
-        return StatesPartition(self._told)
-
-
 def fold(kept: Kept | None, message: KafkaSourceMessage) -> tuple[Kept, Kept]:
     """The state to keep, and the same to go on."""
     after = fold_one(kept, message.partition, message.offset, message.value)
@@ -45,7 +33,7 @@ def create_flow(told: Arguments) -> Dataflow:
     flow = Dataflow("fold")
     messages = op.input("read", flow, kafka_source(told))
     keyed = op.key_on("customer", messages, lambda message: message.key.decode())
-    op.output("write", op.stateful_map("fold", keyed, fold), StatesSink(told))
+    op.output("write", op.stateful_map("fold", keyed, fold), WritingSink(StatesPartition, told))
     return flow
 
 

@@ -47,15 +47,16 @@ class FoldPartition(WritingPartition[KafkaSourceMessage]):
                 self.fold.apply(partition, [(message.offset, message.value) for message in of_partition])
 
 
-class FoldSink(DynamicSink[KafkaSourceMessage]):
-    """One partition per worker."""
+class WritingSink(DynamicSink[Item]):
+    """One partition of this kind per worker."""
 
-    def __init__(self, told: Arguments) -> None:
+    def __init__(self, kind: type[WritingPartition[Item]], told: Arguments) -> None:
+        self._kind = kind
         self._told = told
 
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> FoldPartition:
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> WritingPartition[Item]:
         """The sink of this worker."""
-        return FoldPartition(self._told)
+        return self._kind(self._told)
 
 
 def kafka_source(told: Arguments) -> KafkaSource:
@@ -66,7 +67,7 @@ def kafka_source(told: Arguments) -> KafkaSource:
 def create_flow(told: Arguments) -> Dataflow:
     """Source to sink, nothing between them."""
     flow = Dataflow("fold")
-    op.output("write", op.input("read", flow, kafka_source(told)), FoldSink(told))
+    op.output("write", op.input("read", flow, kafka_source(told)), WritingSink(FoldPartition, told))
     return flow
 
 

@@ -1,13 +1,12 @@
 """Quix Streams 3 with its own keyed state (RocksDB, no changelog): the fold is a stateful step, the sink writes."""
 
 import tempfile
-from typing import Any
 
 from quixstreams import State, message_context
 from quixstreams.sinks import BatchingSink, SinkBatch
 
 from benchmarks.stream.peer_fold import Arguments, PeerFold, arguments, fold_one
-from benchmarks.stream.quix_sink import application
+from benchmarks.stream.quix_sink import reading
 from churn import state as states
 from churn.feature_store import Kept
 
@@ -40,10 +39,8 @@ def fold(payload: bytes, state: State) -> Kept:
 def run(told: Arguments) -> None:
     """Until killed."""
     with tempfile.TemporaryDirectory(prefix="ebb-quix-") as directory:
-        app = application(told, state_dir=directory)
-        events = app.topic(told.topic, value_deserializer="bytes", key_deserializer="bytes")
-        folded: Any = app.dataframe(events).apply(fold, stateful=True)
-        folded.sink(StatesSink(PeerFold(told.redis, 0.0)))
+        app, events = reading(told, state_dir=directory)
+        events.apply(fold, stateful=True).sink(StatesSink(PeerFold(told.redis, 0.0)))
         app.run()
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from quixstreams import Application
+from quixstreams.dataframe import StreamingDataFrame
 from quixstreams.sinks import BatchingSink, SinkBatch
 
 from benchmarks.stream.peer_fold import Arguments, PeerFold, arguments
@@ -21,9 +22,9 @@ class FoldSink(BatchingSink):
         self._fold.write(self._fold.take())
 
 
-def application(told: Arguments, **more: Any) -> Application:
-    """Without changelog topics, which would cost it time."""
-    return Application(
+def reading(told: Arguments, **more: Any) -> tuple[Application, StreamingDataFrame]:
+    """An application without changelog topics, which would cost it time, and its raw events."""
+    app = Application(
         broker_address=told.kafka,
         consumer_group=told.group,
         auto_offset_reset="earliest",
@@ -33,13 +34,14 @@ def application(told: Arguments, **more: Any) -> Application:
         loglevel="WARNING",
         **more,
     )
+    topic = app.topic(told.topic, value_deserializer="bytes", key_deserializer="bytes")
+    return app, app.dataframe(topic)
 
 
 def run(told: Arguments) -> None:
     """Until killed."""
-    app = application(told)
-    events = app.topic(told.topic, value_deserializer="bytes", key_deserializer="bytes")
-    app.dataframe(events).sink(FoldSink(PeerFold(told.redis, 0.0)))
+    app, events = reading(told)
+    events.sink(FoldSink(PeerFold(told.redis, 0.0)))
     app.run()
 
 

@@ -18,7 +18,8 @@ from churn.features import feature_row
 from churn.risk_card import RiskCard, Status
 from churn.state import EMPTY
 from es_ingest.service import GROUP
-from stack.kafka_offsets import lag
+from stack.kafka_offsets import lag, produced
+from stack.ports import free_port
 from stack.service import Service
 from stack.stack import Stack
 from stack.waiting import wait_until
@@ -117,7 +118,8 @@ class Indexing:
             "ELASTICSEARCH_URL": stack.elasticsearch.url,
             MUTATION: mutation or "",
         }
-        self.es_ingest = (EsIngest if mutation is None else MutatedIngest)(directory, environment, port=0)
+        self.es_ingest = (EsIngest if mutation is None else MutatedIngest)(directory, environment, port=free_port())
+        self.es_ingest.start_timeout_s = PATIENCE_S
 
     def publish(self, share: float) -> None:
         """Send the next events and cards, `share` of all."""
@@ -147,6 +149,12 @@ class Indexing:
     def lag(self) -> int:
         """Events that are not committed yet."""
         return lag(self.stack.kafka.address, GROUP, topics.EVENTS)
+
+    def wait_for_commits(self) -> None:
+        """Return when the first events are committed, while none are published."""
+        published = produced(self.stack.kafka.address, topics.EVENTS)
+        is_seen = wait_until(lambda: self.lag() < published, PATIENCE_S)
+        assert is_seen, f"{self.lag()} of {published} events are not committed after {PATIENCE_S:g} s"
 
     def kill(self, *victims: Service) -> None:
         """Kill all of these, in this order, then start them again side by side."""

@@ -69,8 +69,11 @@ def test_random_kills_of_everybody_lose_nothing_and_double_nothing(begin: Callab
 
 def test_committed_before_elasticsearch_has_them_documents_are_lost(begin: Callable[..., Indexing]) -> None:
     scenario = begin("committed_first", FEW)
-    scenario.publish_into_work(0.8)
-    # es_ingest goes with a batch in hand.
+    scenario.es_ingest.wait_until_ready()
+    # Elasticsearch is held until the first batch is on its way to it and committed; that batch goes with both.
+    scenario.stack.elasticsearch.freeze()
+    scenario.publish(0.8)
+    scenario.wait_for_commits()
     scenario.kill(scenario.stack.elasticsearch, scenario.es_ingest)
     indexed = scenario.finish()
     assert indexed.events.lost > 0, str(indexed)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from elasticsearch import ApiError, Elasticsearch
 from elasticsearch import ConnectionError as NotReached
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer
 
 from churn import dead_letters, risk_card, topics
 from churn.dead_letters import DeadLetter
@@ -98,10 +98,7 @@ class Pipeline:
 
     def forget_what_was_read(self) -> None:
         """Put the group, with no member in it, back to the first message."""
-        admin = KafkaAdminClient(bootstrap_servers=self.stack.kafka.address)
-        partitions = [TopicPartition(topic, number) for topic in TOPICS for number in range(topics.PARTITIONS)]
-        admin.alter_group_offsets(GROUP, {partition: OffsetAndMetadata(0, "", -1) for partition in partitions})
-        admin.close()
+        kafka_offsets.rewind(self.stack.kafka.address, GROUP, *TOPICS)
 
 
 def stop(process: subprocess.Popen[bytes]) -> int:

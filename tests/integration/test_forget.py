@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 from elasticsearch import Elasticsearch
-from kafka import OffsetAndMetadata, TopicPartition
-from kafka.admin import KafkaAdminClient
 from pyarrow import parquet
 
 from churn import forget, history, letter_replay, offline, topics
@@ -22,6 +20,7 @@ from churn.events import decode
 from churn.feature_store import DUE, RANKING, customer_key
 from churn.forgotten import read_file
 from churn.history import HistoryWriter
+from stack import kafka_offsets
 from stack.ports import free_port
 from stack.stack import Stack
 from stack.workers import PROJECT, EsIngest, Scorer, StreamProcessor
@@ -147,14 +146,9 @@ def read_everything_again(shop: Shop) -> None:
     client: Any = redis.Redis.from_url(shop.stack.redis.url)
     client.flushall()
     client.close()
-    admin: Any = KafkaAdminClient(bootstrap_servers=shop.stack.kafka.address)
-    for group, names in (
-        ("es-ingest", (topics.EVENTS, topics.RISK, topics.DEAD_LETTERS)),
-        ("scorer", (topics.FEATURES,)),
-    ):
-        partitions = [TopicPartition(name, number) for name in names for number in range(topics.PARTITIONS)]
-        admin.alter_group_offsets(group, {each: OffsetAndMetadata(0, "", -1) for each in partitions})
-    admin.close()
+    address = shop.stack.kafka.address
+    kafka_offsets.rewind(address, "es-ingest", topics.EVENTS, topics.RISK, topics.DEAD_LETTERS)
+    kafka_offsets.rewind(address, "scorer", topics.FEATURES)
 
 
 def test_nothing_of_a_forgotten_person_is_left_or_comes_back_and_everybody_else_is_unchanged(shop: Shop) -> None:

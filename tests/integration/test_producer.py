@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -309,12 +310,10 @@ def test_a_long_pause_is_no_refusal(broker: Stack) -> None:
     now_s = [0.0]
     sink = KafkaSink(broker.kafka.address, topics.EVENTS, delivery_timeout_s=60, clock=lambda: now_s[0])
     try:
-        for event in Simulation(PLAN).history():
+        for event in islice(Simulation(PLAN).history(), 3):
             now_s[0] += 600
             sink.add(event, event.occurred_at)
             sink.flush()
-            if sink.acknowledged == 3:
-                break
         assert sink.acknowledged == 3
     finally:
         sink.close()
