@@ -17,6 +17,7 @@ from producer.errors import UnreadableFile
 from producer.rows import OpenedBytes, Row, RowFile, faults_named
 
 ROWS_PER_BATCH: Final = 10_000
+READ_BYTES: Final = 2**18  # of a column of Parquet
 OBJECTS_LOOKED_AT: Final = 100  # lines of JSON whose keys stand for a header
 _CSV: Final = (".csv", ".csv.gz")
 _PARQUET: Final = (".parquet", ".pq")
@@ -89,7 +90,8 @@ class ParquetRows:
                 yield Row(file, line, values)
 
     def _values(self, path: Path, only: Collection[str] | None) -> Iterator[dict[str, Any]]:
-        with faults_named(path), pq.ParquetFile(path) as file:
+        # Read ahead, all of the file would lie in memory.
+        with faults_named(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES) as file:
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=None if only is None else list(only)):
                 columns = [_as_python(column) for column in batch.columns]
                 for values in zip(*columns, strict=True):

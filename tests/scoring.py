@@ -24,7 +24,6 @@ from churn.state import STATE_VERSION, State, pack
 from training.dataset import Samples
 from training.fit import fit
 
-TIMEOUT_S = 60.0
 BOUGHT = datetime.now(UTC) - timedelta(days=50)
 
 

@@ -7,7 +7,8 @@ from urllib.request import urlopen
 from stack.waiting import wait_until
 from stack.workers import StreamProcessor
 
-from .scenario import PATIENCE_S, SESSION_TIMEOUT_S, Scenario
+from ..patience import PATIENCE_S
+from .scenario import SESSION_TIMEOUT_S, Scenario
 
 
 def kill_workers(scenario: Scenario, times: int) -> None:

@@ -25,12 +25,12 @@ from stack.stack import Stack
 from stack.waiting import wait_until
 from stack.workers import EsIngest
 
+from ..patience import PATIENCE_S
 from ..stream_processing import NOW, Message, publish, wait_until_done
 from . import index_content
 from .index_content import Difference
 from .mutated_worker import MUTATION
 
-PATIENCE_S = 300.0
 SEED = 7
 
 

@@ -17,6 +17,7 @@ from stack.stack import Stack
 from stack.waiting import wait_until
 from stack.workers import StreamProcessor
 
+from ..patience import PATIENCE_S
 from ..stream_processing import (
     NOW,
     Comparison,
@@ -30,7 +31,6 @@ from ..stream_processing import (
 from .mutated_worker import MUTATION
 
 SESSION_TIMEOUT_S = 6.0
-PATIENCE_S = 120.0
 EXIT_RESTART = 70
 SENT_AT_MS = round(NOW.timestamp() * 1000)
 

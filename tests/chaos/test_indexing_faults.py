@@ -9,14 +9,15 @@ from elasticsearch import Elasticsearch
 from churn import topics
 from stack.stack import Stack
 
+from ..patience import PATIENCE_S
 from ..stream_processing import Message, empty_topics, some_events
-from .indexing import PATIENCE_S, Indexing, some_cards
+from .indexing import Indexing, some_cards
 
 EVENTS = 200_000
 CARDS = 5_000
 FEW = 0.1  # of all, enough for a mutation to be noticed
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.chaos
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ from kafka.admin import KafkaAdminClient
 from churn import topics
 from stack.waiting import wait_until
 
+from ..patience import PATIENCE_S
 from ..stream_processing import NOTHING, Kept, Record, compare, fold_of, kept_in_redis, read_topic
-from .scenario import PATIENCE_S, SESSION_TIMEOUT_S, Scenario
+from .scenario import SESSION_TIMEOUT_S, Scenario
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.chaos
 
 
 def test_a_killed_broker_costs_nothing(scenario: Scenario) -> None:

@@ -9,7 +9,7 @@ from .scenario import Scenario
 
 EVENTS = 60_000  # enough to notice
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.chaos
 
 
 def test_without_the_guard_a_killed_worker_counts_events_twice(start_scenario: Callable[..., Scenario]) -> None:

@@ -9,11 +9,12 @@ import pytest
 from churn import feature_store
 from stack.waiting import wait_until
 
+from ..patience import PATIENCE_S
 from ..stream_processing import kept_in_redis
 from .faults import fill_redis, freeze_redis, health
-from .scenario import PATIENCE_S, Scenario
+from .scenario import Scenario
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.chaos
 
 
 def test_a_redis_killed_with_its_append_only_file_on_costs_nothing(scenario: Scenario) -> None:
@@ -28,12 +29,13 @@ def test_a_redis_killed_with_its_append_only_file_on_costs_nothing(scenario: Sce
 
 
 def test_a_redis_that_comes_back_two_seconds_older_costs_nothing(scenario: Scenario, tmp_path: Path) -> None:
-    scenario.worker(variables={"STREAM_HOLD_ACKS_S": "4"}).launch()
+    # Longer than two seconds become on a machine that is busy with other tests.
+    scenario.worker(variables={"STREAM_HOLD_ACKS_S": "20"}).launch()
     copy = tmp_path / "copy"
     scenario.publish_into_work(0.2)
     shutil.copytree(scenario.stack.redis.data_directory, copy)
-    enough, until = scenario.changes() + 5_000, time.monotonic() + 2
-    while time.monotonic() < until or scenario.changes() < enough:
+    until = time.monotonic() + 2
+    while time.monotonic() < until:
         scenario.publish_into_work(0.02)
     latest = kept_in_redis(scenario.stack.redis.url)
     bring_back(scenario, copy)

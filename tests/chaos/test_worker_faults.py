@@ -5,7 +5,7 @@ import pytest
 from .faults import freeze_an_owner, kill_workers
 from .scenario import Scenario
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.chaos
 
 
 def test_ten_killed_workers_lose_nothing_and_count_nothing_twice(scenario: Scenario) -> None:

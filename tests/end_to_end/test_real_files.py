@@ -25,7 +25,7 @@ from stack.workers import EsIngest, StreamProcessor
 
 from ..stream_processing import wait_until_done
 
-pytestmark = [pytest.mark.real_data, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.real_data
 
 CUT_OFF = datetime(2011, 3, 1, tzinfo=UTC)
 

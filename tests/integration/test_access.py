@@ -36,13 +36,13 @@ from ..access_attempts import (
     attempts_of,
     settings_of,
 )
+from ..patience import PATIENCE_S
 from ..secured_servers import PASSWORDS, Secured, secured_servers
 
 # How often a service that waits is heard.
 ATTEMPTS_WATCHED = 2
 # Connections with one wrong setting: five seconds of kafka-python's growing pauses, and the question why.
 MOST_OF_KAFKA = 8
-TIMEOUT_S = 60.0
 FORBIDDEN = 403
 STATE = StateWrite("1", 3, 7, pack(EMPTY))
 
@@ -252,9 +252,9 @@ def ended(servers: Secured, tmp_path_factory: pytest.TempPathFactory) -> tuple[d
         process = start(attempt.command, {**settings_of(servers), **attempt.wrong}, log)
         try:
             if attempt.ends_with is STILL_WAITING:
-                assert wait_until(lambda: log.read_text().count("waiting") >= ATTEMPTS_WATCHED, TIMEOUT_S, poll_s=0.2)
+                assert wait_until(lambda: log.read_text().count("waiting") >= ATTEMPTS_WATCHED, PATIENCE_S, poll_s=0.2)
             else:
-                process.wait(TIMEOUT_S)
+                process.wait(PATIENCE_S)
             code = process.poll()
         finally:
             process.kill()
@@ -293,7 +293,7 @@ def test_everything_works_over_encrypted_connections_with_passwords(
     once = [["churn.topics"], SIMULATE]
     for number, command in enumerate(once):
         process = start(command, settings, tmp_path / f"once-{number}")
-        assert process.wait(TIMEOUT_S) == 0, (tmp_path / f"once-{number}").read_text()
+        assert process.wait(PATIENCE_S) == 0, (tmp_path / f"once-{number}").read_text()
     users = {"stream_processor": "stream_processor", "scorer": "scorer", "es_ingest": "success"}
     commands = {"stream_processor": ["stream_processor"], "scorer": ["scorer", "serve"], "es_ingest": ["es_ingest"]}
     logs = {name: tmp_path / name for name in commands}
@@ -309,7 +309,7 @@ def test_everything_works_over_encrypted_connections_with_passwords(
 
     try:
         with admin, cards, index:
-            assert wait_until(is_done, TIMEOUT_S, poll_s=0.5), {name: log.read_text() for name, log in logs.items()}
+            assert wait_until(is_done, PATIENCE_S, poll_s=0.5), {name: log.read_text() for name, log in logs.items()}
     finally:
         for service in services:
             service.kill()

@@ -15,7 +15,7 @@ from analytics import cohorts, contents, funnel, funnel_report, rates, sales, va
 from analytics.finding import CannotAnswer
 from analytics.shop import Shop
 
-pytestmark = [pytest.mark.real_data, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.real_data
 
 
 def shop_of(real_data: Path, name: str, file_format: str, directory: Path, as_of: datetime) -> Shop:

@@ -18,10 +18,10 @@ from stream_processor.fold import Fold
 from stream_processor.metrics import Metrics
 from stream_processor.processor import Processor
 
+from ..patience import PATIENCE_S
 from ..stream_processing import Message, empty, partition_of, some_events
 
 LONG_ENOUGH_S = 1.0
-PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")

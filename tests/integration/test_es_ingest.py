@@ -28,6 +28,8 @@ from stack import kafka_offsets
 from stack.stack import Stack
 from stack.waiting import wait_until
 
+from ..patience import PATIENCE_S
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 THIS_MONTH = f"{NOW:%Y.%m}"
 INDICES = "events-*,customers,risk-*,dead-letters-*"
@@ -112,7 +114,7 @@ def stop(process: subprocess.Popen[bytes]) -> int:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    return wait_until(condition, timeout_s=90, poll_s=0.2)
+    return wait_until(condition, PATIENCE_S, poll_s=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def test_a_consumer_that_is_polled_in_tiny_steps_gets_its_messages(stack: Stack)
             membership.keep()
             return bool(consumer.poll(timeout_ms=5))
 
-        assert wait_until(gets_something, timeout_s=60, poll_s=0)
+        assert wait_until(gets_something, PATIENCE_S, poll_s=0)
         consumer.close(autocommit=False)
     producer.close()
 

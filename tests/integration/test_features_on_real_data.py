@@ -19,7 +19,7 @@ from churn.features import feature_row, replay
 from churn.state import opened, thaw
 from churn.summary import add
 
-pytestmark = [pytest.mark.real_data, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.real_data
 
 CUT_OFFS = ("2011-03-01", "2011-06-12", "2011-09-10", "2011-12-10")
 

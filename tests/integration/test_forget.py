@@ -25,13 +25,13 @@ from stack.ports import free_port
 from stack.stack import Stack
 from stack.workers import PROJECT, EsIngest, Scorer, StreamProcessor
 
+from ..patience import PATIENCE_S
 from ..stream_processing import Message, kept_in_redis, publish, read_topic, some_events, wait_until_done
 
 NOW = datetime.now(UTC)
 GONE = "c7"
 KEY = "a secret of this test"
 BAD = [(b"c7", b'{"event_id": "bad-7", "customer_id": "c7"'), (b"c8", b'{"event_id": "bad-8", "customer_id": "c8"')]
-TIMEOUT_S = 240
 
 
 class Shop(NamedTuple):
@@ -61,7 +61,7 @@ class Shop(NamedTuple):
             capture_output=True,
             text=True,
             check=False,
-            timeout=TIMEOUT_S,
+            timeout=PATIENCE_S,
         )
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
@@ -84,9 +84,9 @@ class Shop(NamedTuple):
 
     def wait(self, group: str) -> None:
         address = self.stack.kafka.address
-        wait_until_done(address, group, topics.EVENTS, timeout_s=TIMEOUT_S)
-        wait_until_done(address, "scorer", topics.FEATURES, timeout_s=TIMEOUT_S)
-        wait_until_done(address, "es-ingest", topics.EVENTS, topics.RISK, topics.DEAD_LETTERS, timeout_s=TIMEOUT_S)
+        wait_until_done(address, group, topics.EVENTS, timeout_s=PATIENCE_S)
+        wait_until_done(address, "scorer", topics.FEATURES, timeout_s=PATIENCE_S)
+        wait_until_done(address, "es-ingest", topics.EVENTS, topics.RISK, topics.DEAD_LETTERS, timeout_s=PATIENCE_S)
 
     def indexed(self) -> dict[tuple[str, str], dict[str, Any]]:
         client = Elasticsearch(self.stack.elasticsearch.url)
@@ -220,7 +220,7 @@ def test_without_the_key_a_service_does_not_start(shop: Shop) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
     )
     assert ended.returncode == 78
     assert "FORGET_KEY" in ended.stderr

@@ -13,7 +13,7 @@ from producer.clean import Cleaning
 from producer.raw_table import loaded
 from producer.source import open_source
 
-pytestmark = [pytest.mark.real_data, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.real_data
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 

@@ -10,6 +10,8 @@ from nbclient import NotebookClient
 from producer import history_files
 from producer.simulator import Plan, Simulation
 
+from ..patience import PATIENCE_S
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 
@@ -33,6 +35,6 @@ def test_a_notebook_runs_end_to_end(name: str, history: Path, tmp_path: Path, mo
     notebook = nbformat.read(FOLDER / name, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs for cell in code)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(FOLDER.parent)}}).execute()
+    NotebookClient(notebook, timeout=int(PATIENCE_S), resources={"metadata": {"path": str(FOLDER.parent)}}).execute()
     assert all(cell.execution_count for cell in code)
     assert any(cell.outputs for cell in code)

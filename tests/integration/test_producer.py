@@ -26,6 +26,8 @@ from producer.source import open_source
 from stack.stack import Stack
 from stack.waiting import wait_until
 
+from ..patience import PATIENCE_S
+
 UNTIL = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan(num_customers=200, num_events=4_000, days=120, seed=7, until=UNTIL)
 FLAGS = "--num_customers 200 --num_events 4000 --days 120 --seed 7 --until 2026-01-01T00:00:00Z"
@@ -96,7 +98,7 @@ def start(broker: Stack, arguments: str) -> "subprocess.Popen[str]":
 def run(broker: Stack, arguments: str, expected_code: int = 0) -> str:
     """Both outputs of a command that ends by itself."""
     process = start(broker, arguments)
-    output, complaints = process.communicate(timeout=120)
+    output, complaints = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == expected_code, complaints
     return output + complaints
 
@@ -175,9 +177,9 @@ def test_each_row_of_a_file_is_on_one_of_the_two_topics(
 def test_a_live_shop_acts_now_until_it_is_told_to_stop(broker: Stack, events_topic: Topic) -> None:
     process = start(broker, f"simulate {FLAGS} --topic events --live --rate 500")
     past = sum(1 for _ in Simulation(PLAN).history())
-    assert wait_until(lambda: events_topic.count() > past + 500, timeout_s=60)
+    assert wait_until(lambda: events_topic.count() > past + 500, PATIENCE_S)
     process.send_signal(signal.SIGTERM)
-    output, complaints = process.communicate(timeout=60)
+    output, complaints = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, complaints
     events = events_topic.events()
     assert output.startswith(f"{len(events):,} events")
@@ -215,9 +217,9 @@ def test_a_replay_that_is_killed_again_and_again_ends_with_every_row_once(
 
     for kill_at in (1, 700, 1_900, 3_000):
         process = start(broker, f"{command} --rate 3000")
-        assert wait_until(lambda kill_at=kill_at: is_sent(kill_at), timeout_s=60)  # type: ignore[misc]
+        assert wait_until(lambda kill_at=kill_at: is_sent(kill_at), PATIENCE_S)  # type: ignore[misc]
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
         assert not is_sent(6_000)
     run(broker, f"simulate {FLAGS} --topic events")  # others write to the topic, too
     assert re.search(r"rows sent before +[1-9]", run(broker, command))
@@ -272,9 +274,9 @@ def test_a_replay_that_was_stopped_goes_on_where_it_ended(
 ) -> None:
     path = write_file(tmp_path / "stopped.csv", 2_000)
     process = start(broker, f"replay {path} --format rees46 --topic events --rate 400")
-    assert wait_until(lambda: events_topic.count() > 200, timeout_s=60)
+    assert wait_until(lambda: events_topic.count() > 200, PATIENCE_S)
     process.send_signal(signal.SIGINT)
-    _, complaints = process.communicate(timeout=60)
+    _, complaints = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + signal.SIGINT, complaints
     assert "the same command sends the rest" in complaints
     assert events_topic.count() + letters_topic.count() < 2_000

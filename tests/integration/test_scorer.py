@@ -29,7 +29,8 @@ from scorer.service import Service
 from stack.stack import Stack
 from stack.waiting import wait_until
 
-from ..scoring import TIMEOUT_S, all_have, bought, fields_of, new_customers, on_risk_topic, put_live, tell
+from ..patience import PATIENCE_S
+from ..scoring import all_have, bought, fields_of, new_customers, on_risk_topic, put_live, tell
 
 
 class Clock:
@@ -84,7 +85,7 @@ def running(kafka: str, redis_url: str, group: str, model_dir: Path, clock: Cloc
             yield
         finally:
             stop.set()
-            thread.join(TIMEOUT_S)
+            thread.join(PATIENCE_S)
             notices.close()
             risk_topic.close()
         assert not thread.is_alive()
@@ -105,8 +106,8 @@ def test_customers_with_notices_get_cards_a_rank_and_a_message(
     customer_ids = new_customers(store, 700)
     with running():
         notify(*customer_ids, *customer_ids)
-        assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S)
-        assert wait_until(lambda: len(on_risk_topic(kafka, customer_ids)) == 700, TIMEOUT_S)
+        assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), PATIENCE_S)
+        assert wait_until(lambda: len(on_risk_topic(kafka, customer_ids)) == 700, PATIENCE_S)
     ranking = dict(store.top(1000))
     assert set(ranking) == set(customer_ids)
     for customer_id, card in on_risk_topic(kafka, customer_ids).items():
@@ -133,21 +134,21 @@ def test_a_silent_customer_is_scored_again_when_due_and_not_before(
         for _ in range(2):
             seen = fields_of(store, other).get("scored_at", "")
             notify(other)
-            assert wait_until(lambda seen=seen: fields_of(store, other).get("scored_at", "") > seen, TIMEOUT_S)
+            assert wait_until(lambda seen=seen: fields_of(store, other).get("scored_at", "") > seen, PATIENCE_S)
 
     with running():
         # The first look, at everybody, is over before `silent` is there.
-        assert wait_until(lambda: all_have(store, [other], "status", "fresh"), TIMEOUT_S)
+        assert wait_until(lambda: all_have(store, [other], "status", "fresh"), PATIENCE_S)
         (silent,) = new_customers(store, 1)
         notify(silent)
-        assert wait_until(lambda: all_have(store, [silent], "status", "fresh"), TIMEOUT_S)
+        assert wait_until(lambda: all_have(store, [silent], "status", "fresh"), PATIENCE_S)
         first = fields_of(store, silent)
         clock.ahead = timedelta(hours=23)
         pass_two_turns()
         assert as_of(store, other) > start + timedelta(hours=22)
         assert fields_of(store, silent) == first
         clock.ahead = timedelta(hours=25)
-        assert wait_until(lambda: as_of(store, silent) > start + timedelta(hours=24), TIMEOUT_S)
+        assert wait_until(lambda: as_of(store, silent) > start + timedelta(hours=24), PATIENCE_S)
     later = fields_of(store, silent)
     assert float(later["recency_days"]) == pytest.approx(float(first["recency_days"]) + 25 / 24, abs=0.01)
     assert float(later["risk"]) > float(first["risk"])
@@ -159,14 +160,14 @@ def test_without_a_model_cards_say_so_and_a_model_that_appears_scores_everybody(
     noticed, silent = new_customers(store, 3), new_customers(store, 600)
     with running():
         notify(*noticed)
-        assert wait_until(lambda: all_have(store, noticed, "status", "insufficient_data"), TIMEOUT_S)
+        assert wait_until(lambda: all_have(store, noticed, "status", "insufficient_data"), PATIENCE_S)
         assert fields_of(store, noticed[0])["risk"] == ""
         assert fields_of(store, noticed[0])["segment"] == "unknown"
         assert fields_of(store, noticed[0])["frequency"] == "1"
         assert store.top(10) == []
         for seed in (1, 2):
             version = put_live(model_dir, seed).model_version
-            assert wait_until(lambda name=version: all_have(store, noticed + silent, "model_version", name), TIMEOUT_S)
+            assert wait_until(lambda name=version: all_have(store, noticed + silent, "model_version", name), PATIENCE_S)
     assert len(store.top(1000)) == 603
     assert {card.status for card in on_risk_topic(kafka, silent).values()} == {Status.FRESH}
 
@@ -194,7 +195,7 @@ def test_who_is_far_behind_scores_a_customer_once_for_many_notices(
     customer_ids = new_customers(store, 300)
     notify(*customer_ids * 20)
     with running():
-        assert wait_until(lambda: committed(kafka, group) == published(kafka), TIMEOUT_S)
+        assert wait_until(lambda: committed(kafka, group) == published(kafka), PATIENCE_S)
         assert all_have(store, customer_ids, "status", "fresh")
     everybody = {customer_id.encode() for customer_id in customer_ids}
     told = sum(message.key in everybody for message in whole_topic.read(kafka, topics.RISK))
@@ -213,7 +214,7 @@ def test_who_stays_in_the_group_takes_no_notice_and_misses_none(kafka: str, grou
         assert not taken or (notices.stay() == [] and notices.lag >= before)
         return set(customer_ids) <= set(taken)
 
-    assert wait_until(all_are_taken, TIMEOUT_S)
+    assert wait_until(all_are_taken, PATIENCE_S)
     assert notices.lag == 0
     assert notices.stay() == []
     notices.close()
@@ -247,11 +248,11 @@ def test_a_notice_is_done_only_when_its_card_is_written_whatever_happens_between
         notify(*customer_ids)
         own.redis.freeze()
         with running(store):
-            assert store.was_asked.wait(TIMEOUT_S)
+            assert store.was_asked.wait(PATIENCE_S)
         assert committed(kafka, group) == [None] * topics.PARTITIONS
         own.redis.resume()
         with running(store):
-            assert wait_until(lambda: committed(kafka, group) == published(kafka), TIMEOUT_S)
+            assert wait_until(lambda: committed(kafka, group) == published(kafka), PATIENCE_S)
             assert all_have(store, customer_ids, "status", "fresh")
 
 
@@ -276,8 +277,8 @@ def test_one_damaged_state_and_one_that_is_gone_stop_nobody_else(
     client.zadd(DUE, {damaged: 1, gone: 1})
     with running():
         notify(damaged, gone, *whole)
-        assert wait_until(lambda: all_have(store, whole, "status", "fresh"), TIMEOUT_S)
-        assert wait_until(lambda: client.zscore(DUE, damaged) is client.zscore(DUE, gone) is None, TIMEOUT_S)
+        assert wait_until(lambda: all_have(store, whole, "status", "fresh"), PATIENCE_S)
+        assert wait_until(lambda: client.zscore(DUE, damaged) is client.zscore(DUE, gone) is None, PATIENCE_S)
     assert set(dict(store.top(100))) == set(whole)
     assert store.read_customer(gone) is None, "a customer who was removed does not come back"
     client.close()
@@ -295,7 +296,7 @@ def test_a_message_without_a_customer_is_passed_over(
     customer_ids = new_customers(store, 20)
     with running():
         notify(*customer_ids)
-        assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S)
+        assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), PATIENCE_S)
 
 
 def test_the_documented_reading_in_python_works(
@@ -325,7 +326,7 @@ def test_card_and_top_show_what_lies_in_redis(
     monkeypatch.setenv("COLUMNS", "250")
     with running():
         notify(customer_id)
-        assert wait_until(lambda: all_have(store, [customer_id], "status", "fresh"), TIMEOUT_S)
+        assert wait_until(lambda: all_have(store, [customer_id], "status", "fresh"), PATIENCE_S)
     capsys.readouterr()
     assert main(["card", customer_id, "--json"]) == 0
     card = json.loads(capsys.readouterr().out)

@@ -16,7 +16,8 @@ from churn.features import feature_row
 from stack.stack import Stack
 from stack.waiting import wait_until
 
-from ..scoring import TIMEOUT_S, all_have, bought, changes_told, fields_of, new_customers, put_live, served, tell
+from ..patience import PATIENCE_S
+from ..scoring import all_have, bought, changes_told, fields_of, new_customers, put_live, served, tell
 
 
 @pytest.fixture
@@ -44,12 +45,12 @@ def test_the_command_serves_and_stops_when_asked_even_when_redis_does_not_answer
             process = subprocess.Popen(command, env={**os.environ, **neighbours}, stderr=file)
         try:
             tell(kafka, customer_ids)
-            assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S), log.read_text()
+            assert wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), PATIENCE_S), log.read_text()
             if is_frozen:
                 own.redis.freeze()
                 tell(kafka, customer_ids)
             process.send_signal(signal.SIGTERM)
-            process.wait(TIMEOUT_S)
+            process.wait(PATIENCE_S)
         finally:
             process.kill()
     said = log.read_text()
@@ -77,18 +78,18 @@ def test_killed_again_and_again_every_change_of_band_is_decided_once_and_told(
             tell(kafka, customer_ids[part * 1_000 : (part + 1) * 1_000])
             some = customer_ids[part * 1_000 : part * 1_000 + 300]
             assert wait_until(
-                lambda some=some: any(all_have(store, [one], "status", "fresh") for one in some), TIMEOUT_S
+                lambda some=some: any(all_have(store, [one], "status", "fresh") for one in some), PATIENCE_S
             )
             process.send_signal(signal.SIGKILL)
-            process.wait(TIMEOUT_S)
+            process.wait(PATIENCE_S)
     with served(neighbours, log):
         everybody = set(customer_ids)
-        assert wait_until(lambda: len(set(changes_told(kafka, everybody))) >= 3_000, TIMEOUT_S, poll_s=1), (
+        assert wait_until(lambda: len(set(changes_told(kafka, everybody))) >= 3_000, PATIENCE_S, poll_s=1), (
             log.read_text()
         )
         assert wait_until(
             lambda: all(each.fields["band_change_told"] for each in store.read_customers(customer_ids).values()),
-            TIMEOUT_S,
+            PATIENCE_S,
             poll_s=1,
         ), log.read_text()
     told = set(changes_told(kafka, set(customer_ids)))
@@ -102,9 +103,9 @@ def test_killed_again_and_again_every_change_of_band_is_decided_once_and_told(
 def test_without_kafka_the_command_says_what_it_waits_for_and_stops_when_asked(tmp_path: Path) -> None:
     log = tmp_path / "scorer.log"
     with served({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1/0"}, log) as process:
-        assert wait_until(lambda: "waiting for a neighbour" in log.read_text(), TIMEOUT_S), log.read_text()
+        assert wait_until(lambda: "waiting for a neighbour" in log.read_text(), PATIENCE_S), log.read_text()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert "Traceback" not in log.read_text()
 
 
@@ -125,10 +126,10 @@ def test_redis_and_kafka_killed_in_the_middle_leave_nobody_out_and_no_number_wro
         with served(neighbours, log) as process:
             for server, part in ((own.redis, customer_ids[:2_000]), (own.kafka, customer_ids[2_000:])):
                 tell(own.kafka.address, part)
-                assert wait_until(lambda part=part: any(fields_of(store, one) for one in part[:300]), TIMEOUT_S)
+                assert wait_until(lambda part=part: any(fields_of(store, one) for one in part[:300]), PATIENCE_S)
                 server.kill()
                 server.start()
-            is_right = wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), TIMEOUT_S, poll_s=0.5)
+            is_right = wait_until(lambda: all_have(store, customer_ids, "status", "fresh"), PATIENCE_S, poll_s=0.5)
             assert is_right, log.read_text()
             assert process.poll() is None
         cards = [customer.fields for customer in store.read_customers(customer_ids).values()]

@@ -4,14 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 
 def run(*command: str) -> None:
     subprocess.run([sys.executable, "-m", *command], check=True)
 
 
-@pytest.mark.timeout(300)
 def test_both_engines_train_the_same_model(tmp_path: Path) -> None:
     history = str(tmp_path / "history")
     plan = ("--num_customers", "1300", "--num_events", "26000", "--until", "2026-01-01T00:00:00Z")

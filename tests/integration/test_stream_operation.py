@@ -27,6 +27,7 @@ from stack.stack import Stack
 from stack.waiting import wait_until
 from stack.workers import PROJECT, StreamProcessor
 
+from ..patience import PATIENCE_S
 from ..stream_processing import (
     compare,
     empty,
@@ -80,7 +81,7 @@ def rebuild(pipeline: Stack) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **neighbours(pipeline)}
     command = [sys.executable, "-m", "stream_processor", "rebuild"]
     return subprocess.run(
-        command, check=False, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120
+        command, check=False, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
     )
 
 
@@ -127,7 +128,7 @@ def test_a_broken_deploy_stops_the_worker_instead_of_draining_the_topic(
     careful.start()
     wait_until_done(pipeline.kafka.address, GROUP, topics.EVENTS)
     publish(pipeline.kafka.address, [(b"c1", b"{")] * 400)
-    assert wait_until(lambda: not careful.is_running, timeout_s=30)
+    assert wait_until(lambda: not careful.is_running, PATIENCE_S)
     said = careful.log_file.read_text()
     assert "400 of the last minute's" in said
     assert "STREAM_MAX_DEAD_SHARE=1" in said

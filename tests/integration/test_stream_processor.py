@@ -17,6 +17,7 @@ from stack.stack import Stack
 from stack.waiting import wait_until
 from stack.workers import StreamProcessor
 
+from ..patience import PATIENCE_S
 from ..stream_processing import kept_in_redis, publish, some_events, wait_until_done
 
 NOW = datetime.now(UTC)
@@ -94,7 +95,7 @@ def read_dead_letters(address: str, count: int) -> list[dead_letters.DeadLetter]
             letters.extend(dead_letters.decode(record.value) for record in records)
         return len(letters) >= count
 
-    assert wait_until(has_all, timeout_s=30)
+    assert wait_until(has_all, PATIENCE_S)
     consumer.close()
     return letters
 
@@ -117,7 +118,7 @@ def test_every_written_state_is_published_on_the_features_topic(pipeline: Stack,
             published.update({record.key.decode(): record.value for record in records})
         return published == kept
 
-    assert wait_until(is_equal, timeout_s=30)
+    assert wait_until(is_equal, PATIENCE_S)
     consumer.close()
 
 

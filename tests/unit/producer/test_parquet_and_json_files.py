@@ -4,6 +4,7 @@ import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -65,3 +66,14 @@ def test_lines_of_json_come_as_they_are(tmp_path: Path, name: str) -> None:
     content = b'{"a": 1}\n\n{broken\n'
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     assert [(row.line, row.raw()) for row in open_rows(tmp_path / name).rows()] == [(1, b'{"a": 1}'), (3, b"{broken")]
+
+
+def test_a_large_parquet_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    # Numbers that nothing can compress.
+    columns = {name: np.random.default_rng(seed).random(500_000) for seed, name in enumerate("xyz")}
+    pq.write_table(pa.table(columns), path, use_dictionary=False)
+    held = pa.total_allocated_bytes()
+    rows = open_rows(path).rows()
+    next(rows)
+    assert pa.total_allocated_bytes() - held < path.stat().st_size / 4
