@@ -1,7 +1,9 @@
 """Real servers for the tests: one Kafka, Redis and Elasticsearch for the whole run, on free ports."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import redis
 
 from churn import topics
 from stack.stack import Stack
+from stack.waiting import locked
 from stack.workers import EsIngest, Scorer
 
 # They hold tests but are no test modules: what an assertion compared is told only on request.
@@ -57,6 +60,26 @@ def elasticsearch_url(servers: Stack) -> str:
 def real_data() -> Path:
     """Real data files beside the project; tests that need them are collected only where they lie."""
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def replayed(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Gives the history that `producer replay` makes of a real file in a format, made once for all tests."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all workers
+
+    def replay(name: str, file_format: str) -> Path:
+        history = shared / f"{Path(name).stem}-history"
+        making = history.with_suffix(".making")
+        with locked(history.with_suffix(".lock")):
+            if not history.exists():
+                command = ("replay", str(real_data / name), "--format", file_format, "--output", str(making))
+                subprocess.run([sys.executable, "-m", "producer", *command], check=True)
+                making.rename(history)
+        return history
+
+    return replay
 
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"

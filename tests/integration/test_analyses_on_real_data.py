@@ -1,8 +1,7 @@
 """The analyses of real shops give the figures that others computed independently."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,18 @@ from analytics.shop import Shop
 pytestmark = pytest.mark.real_data
 
 
-def shop_of(real_data: Path, name: str, file_format: str, directory: Path, as_of: datetime) -> Shop:
-    """The shop in a file, as `producer replay` writes it."""
-    command = ["-m", "producer", "replay", str(real_data / name), "--format", file_format, "--output", str(directory)]
-    subprocess.run([sys.executable, *command], check=True)
-    return Shop(directory, views.connect(directory, as_of), as_of, "GBP")
+def shop_of(history: Path, as_of: datetime) -> Shop:
+    return Shop(history, views.connect(history, as_of), as_of, "GBP")
 
 
 @pytest.fixture(scope="module")
-def retail(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    directory = tmp_path_factory.mktemp("retail") / "history"
-    return shop_of(real_data, "online_retail.parquet", "online-retail", directory, datetime(2011, 12, 10, tzinfo=UTC))
+def retail(replayed: Callable[[str, str], Path]) -> Shop:
+    return shop_of(replayed("online_retail.parquet", "online-retail"), datetime(2011, 12, 10, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")
-def rees46(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    directory = tmp_path_factory.mktemp("rees46") / "history"
-    return shop_of(real_data, "rees46_oct_even_dev.parquet", "rees46", directory, datetime(2019, 10, 2, tzinfo=UTC))
+def rees46(replayed: Callable[[str, str], Path]) -> Shop:
+    return shop_of(replayed("rees46_oct_even_dev.parquet", "rees46"), datetime(2019, 10, 2, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")

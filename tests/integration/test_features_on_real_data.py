@@ -1,9 +1,7 @@
 """The features of real customers equal what others computed independently, whatever engine folds them."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -24,27 +22,9 @@ pytestmark = pytest.mark.real_data
 CUT_OFFS = ("2011-03-01", "2011-06-12", "2011-09-10", "2011-12-10")
 
 
-def written(file: Path, file_format: str, directory: Path) -> Path:
-    """The history that `producer replay` makes of a file."""
-    command = [
-        sys.executable,
-        "-m",
-        "producer",
-        "replay",
-        str(file),
-        "--format",
-        file_format,
-        "--output",
-        str(directory),
-    ]
-    subprocess.run(command, check=True)
-    return directory
-
-
 @pytest.fixture(scope="module")
-def online_retail(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("online-retail") / "history"
-    return written(real_data / "online_retail.parquet", "online-retail", directory)
+def online_retail(replayed: Callable[[str, str], Path]) -> Path:
+    return replayed("online_retail.parquet", "online-retail")
 
 
 @pytest.mark.parametrize("cut_off", CUT_OFFS)
@@ -110,8 +90,10 @@ def sorted_triples(*columns: Any) -> list[tuple[int, ...]]:
     return sorted(zip(*(column.round().astype(int) for column in columns), strict=True))
 
 
-def test_rees46_sessions_and_times_to_act_equal_the_known_ones(real_data: Path, tmp_path: Path) -> None:
-    directory = written(real_data / "rees46_oct_even_dev.parquet", "rees46", tmp_path / "history")
+def test_rees46_sessions_and_times_to_act_equal_the_known_ones(
+    real_data: Path, replayed: Callable[[str, str], Path]
+) -> None:
+    directory = replayed("rees46_oct_even_dev.parquet", "rees46")
     known = json.loads((real_data / "facts.json").read_text())["rees46_even"]
     sessions = 0
     to_cart: list[int] = []

@@ -3,7 +3,7 @@
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -210,21 +210,18 @@ def test_a_restart_and_a_replay_of_everything_tell_no_change_again(
     assert [card for card in again.told.cards if card.band_change is not None] == []
 
 
-SOURCES = (
-    ["simulate", "--num_customers", "1500", "--num_events", "30000", "--until", "2026-01-01T00:00:00Z"],
-    pytest.param(["replay", "online_retail.parquet", "--format", "online-retail"], marks=pytest.mark.real_data),
-)
-
-
 @pytest.mark.timeout(1_200)
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("shop", ["simulated", pytest.param("real", marks=pytest.mark.real_data)])
 def test_online_and_offline_risks_are_the_same_and_what_a_card_says_of_them_holds(
-    source: list[str], redis_url: str, model: RiskModel, real_data: Path, tmp_path: Path
+    shop: str, redis_url: str, model: RiskModel, replayed: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
-    arguments = [str(real_data / word) if word.endswith(".parquet") else word for word in source]
-    command = [sys.executable, "-m", "producer", *arguments, "--output", str(tmp_path / "history")]
-    subprocess.run(command, check=True, capture_output=True)
-    events = history.read(tmp_path / "history")
+    if shop == "real":
+        events = history.read(replayed("online_retail.parquet", "online-retail"))
+    else:
+        plan = ("--num_customers", "1500", "--num_events", "30000", "--until", "2026-01-01T00:00:00Z")
+        command = (sys.executable, "-m", "producer", "simulate", *plan, "--output", str(tmp_path / "history"))
+        subprocess.run(command, check=True, capture_output=True)
+        events = history.read(tmp_path / "history")
     ids, times = events["customer_id"].unique().to_pylist(), events["occurred_at"]
     first, last = pc.min(times).as_py(), pc.max(times).as_py()
     chance = random.Random(5)
