@@ -15,7 +15,7 @@ import redis
 
 from benchmarks import pages
 from churn import topics
-from stack.kafka_offsets import lag, produced
+from stack.kafka_offsets import GROUPS, lag, produced
 from stack.pipeline import Pipeline, StepFailed
 from stack.waiting import wait_until
 
@@ -63,7 +63,7 @@ def measure(pipeline: Pipeline, history: Path, customers: int, events: int) -> s
     empty = client.info("memory")["used_memory"]
     shop = ["simulate", "--num_customers", str(customers), "--num_events", str(events), "--output", str(history)]
     pipeline.run("producer", *shop, "--topic", topics.EVENTS)
-    if not wait_until(lambda: _is_done(pipeline, client), PATIENCE_S, poll_s=1):
+    if not wait_until(lambda: _is_done(pipeline), PATIENCE_S, poll_s=1):
         raise StepFailed(f"not everything was folded, scored and indexed within {PATIENCE_S:g} s")
     kafka, log_dirs = pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"], pipeline.servers.kafka.data_directory
     known = sum(1 for _ in client.scan_iter("customer:*", count=1000))
@@ -80,10 +80,9 @@ def measure(pipeline: Pipeline, history: Path, customers: int, events: int) -> s
     return "\n".join([*_measured(sizes, known, events), "", *_multiplied(sizes)])
 
 
-def _is_done(pipeline: Pipeline, client: redis.Redis) -> bool:
+def _is_done(pipeline: Pipeline) -> bool:
     kafka = pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"]
-    waiting = lag(kafka, "stream-processor", topics.EVENTS) + lag(kafka, "scorer", topics.FEATURES)
-    return not waiting and not lag(kafka, "es-ingest", topics.EVENTS, topics.RISK, topics.DEAD_LETTERS)
+    return not any(lag(kafka, group, *names) for group, names in GROUPS.items())
 
 
 def _mean_state(client: redis.Redis) -> float:

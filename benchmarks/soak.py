@@ -37,7 +37,7 @@ from benchmarks.stream.processes import cpu_s
 from churn import state, topics
 from churn.settings import StreamProcessorSettings
 from stack.errors import StackError
-from stack.kafka_offsets import lag, produced
+from stack.kafka_offsets import GROUPS, lag, produced
 from stack.processes import group_members
 from stack.service import Service
 from stack.waiting import wait_until
@@ -57,11 +57,6 @@ DAYS: Final = 4
 # Of the days' events nearly half are live: the second half of the time without those who came only then.
 PLANNED: Final = 2.25
 CONFIDENCE: Final = 0.95
-GROUPS: Final = {
-    "stream-processor": (topics.EVENTS,),
-    "scorer": (topics.FEATURES,),
-    "es-ingest": (topics.EVENTS, topics.RISK, topics.DEAD_LETTERS),
-}
 _MIB: Final = 2**20
 
 log = logging.getLogger(__name__)

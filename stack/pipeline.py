@@ -9,6 +9,7 @@ from pathlib import Path
 
 import redis
 
+from churn.feature_store import DUE, customer_key
 from stack.errors import StackError
 from stack.ports import free_port, is_free, pick_free_ports
 from stack.service import Service
@@ -78,8 +79,8 @@ class Pipeline:
     def is_everybody_scored(self) -> bool:
         """Whether every customer has a card."""
         client = redis.Redis.from_url(self.variables["REDIS_URL"])
-        customers = sum(1 for _ in client.scan_iter("customer:*", count=1000))
-        scored = client.zcard("risk:due")
+        customers = sum(1 for _ in client.scan_iter(customer_key("*"), count=1000))
+        scored = client.zcard(DUE)
         client.close()
         return bool(scored == customers)
 

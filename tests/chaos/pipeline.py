@@ -30,7 +30,7 @@ from benchmarks.freshness import Rehearsal
 from churn import topics
 from churn.events import Event, InvalidEvent, decode, epoch_ms
 from stack.errors import StackError
-from stack.kafka_offsets import lag
+from stack.kafka_offsets import GROUPS, lag
 from stack.processes import group_members
 from stack.service import Service
 from stack.waiting import wait_until
@@ -43,11 +43,6 @@ from .index_content import Difference
 SECTION = "chaos"
 SEED = 11
 PATIENCE_S = 1_200.0
-GROUPS = {
-    "stream-processor": (topics.EVENTS,),
-    "scorer": (topics.FEATURES,),
-    "es-ingest": (topics.EVENTS, topics.RISK, topics.DEAD_LETTERS),
-}
 _SHOWN = ("as_of", "risk", "risk_band", "segment", "model_version")
 
 log = logging.getLogger(__name__)
