@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,8 +94,8 @@ def _add_agent(
 ) -> None:
     running: list[Processor] = []
 
-    def lag() -> dict[int, int]:
-        return app.consumer.lag(running[0].written_to) if running else {}
+    def lag() -> Mapping[int, int]:
+        return running[0].lag() if running else {}
 
     metrics = Metrics(fold, lag)
 
@@ -110,6 +110,7 @@ def _add_agent(
             metrics,
             DeadLetterLimit(settings.stream_max_dead_share),
             is_current=is_current,
+            lag_after=app.consumer.lag,
             monotonic=time.monotonic,
             wall_ms=lambda: time.time_ns() // 1_000_000,
             redis_run_id=redis_run_id,
@@ -169,7 +170,7 @@ async def _watch_membership(app: faust.App) -> None:
             raise WrongPartitions(topics.EVENTS, count)
 
 
-async def _summarise(fold: Fold, lag: Callable[[], dict[int, int]]) -> None:
+async def _summarise(fold: Fold, lag: Callable[[], Mapping[int, int]]) -> None:
     """One line per interval: what was done, and where the last refused event lies."""
     applied, skipped, refused = fold.applied, fold.skipped, fold.refused.copy()
     while True:
@@ -201,7 +202,7 @@ def _add_pages(app: faust.App, running: list[Processor], fold: Fold, metrics: Me
         return view.bytes(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST.split(";")[0])
 
 
-def _health(processor: Processor, fold: Fold, lag: dict[int, int]) -> dict[str, object]:
+def _health(processor: Processor, fold: Fold, lag: Mapping[int, int]) -> dict[str, object]:
     """Alive: it writes, or could. Progressing: nothing waits, or something was written in the last half minute."""
     now = time.monotonic()
     silence_s, standstill_s = now - processor.last_flush_s, now - processor.last_progress_s

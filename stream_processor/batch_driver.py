@@ -139,6 +139,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are unt
         self._forget()
         await super().seek(partition, offset)
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """One queue takes all partitions, and holds all back when it is full.
+
+        Faust would leave this one out as well, and look for others up to a second long when it has room again.
+        """
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """No partition was left out."""
+
     def require_membership(self) -> None:
         """Raise `MembershipLost` when the task that keeps us in the group has ended: nobody would start it again."""
         coordination = self._thread._consumer._coordinator._coordination_task
@@ -150,16 +159,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are unt
         partitions = self._thread._consumer.partitions_for_topic(topic)
         return len(partitions) if partitions else None
 
-    def lag(self, written_to: Mapping[int, int]) -> dict[int, int]:
-        """Events of each partition of ours that are not written, as far as the broker told of them.
+    def lag(self, done_to: Mapping[int, int]) -> dict[int, int]:
+        """Events of each partition of ours that are not done, as far as the broker told of them.
 
-        `written_to` has the offset after the last written one; without it counts what was committed.
+        `done_to` has the offset after the last one that is; without it counts what was committed.
         """
         lag = {}
         for tp in self.assignment():
             end = self.highwater(tp)
             if end is not None:
-                lag[tp.partition] = max(0, end - written_to.get(tp.partition, self._committed_offset[tp] or 0))
+                lag[tp.partition] = max(0, end - done_to.get(tp.partition, self._committed_offset[tp] or 0))
         return lag
 
     def _forget(self) -> None:

@@ -145,8 +145,7 @@ class Fold:
 
     def unknown(self, events: Sequence[tuple[Message, Event]]) -> list[str]:
         """Customers of these events whose state has to be read first."""
-        known = self._known
-        missing = {event.customer_id for _, event in events if event.customer_id not in known}
+        missing = {event.customer_id for _, event in events}.difference(self._known)
         return [customer_id for customer_id in missing if not self._is_remembered(customer_id)]
 
     def _is_remembered(self, customer_id: str) -> bool:

@@ -1,6 +1,6 @@
 """What Prometheus is told of a worker; every metric has its name, its meaning and its place here."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +21,7 @@ class Metrics(Collector):
     `lag_of` gives the events of each partition of ours that are not written yet.
     """
 
-    def __init__(self, fold: Fold, lag_of: Callable[[], dict[int, int]]) -> None:
+    def __init__(self, fold: Fold, lag_of: Callable[[], Mapping[int, int]]) -> None:
         self._fold = fold
         self.lag_of = lag_of
         self._freshness = np.zeros(len(FRESHNESS_BUCKETS_MS) + 1, dtype=np.int64)

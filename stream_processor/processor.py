@@ -6,7 +6,7 @@ are held back for some seconds, because a Redis with `appendfsync everysec` may 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -26,9 +26,10 @@ MAX_UNWRITTEN: Final = 30_000
 MAX_UNWRITTEN_EVENTS: Final = 150_000
 BATCH_BYTES: Final = 512 * 1024
 # A worker that is behind writes less often, after half the time that it is behind: many changes of a customer cost one
-# write then.
+# write then. As soon as it has caught up, it writes.
 BEHIND_FROM_S: Final = 1.0
 LONGEST_UNWRITTEN_S: Final = 2.0
+LOOK_AGAIN_S: Final = 0.05
 # The batches of one fetch come one after another: their customers are written together.
 SETTLE_S: Final = 0.004
 IDLE_S: Final = 0.5
@@ -37,8 +38,9 @@ IDLE_S: Final = 0.5
 class Processor:
     """Takes batches from the agent; `run` is the one task that writes, publishes and acknowledges.
 
-    `is_current` says whether a batch may still be folded; `monotonic` gives seconds, `wall_ms` epoch milliseconds;
-    `redis_run_id` names the Redis that answered when the worker started.
+    `is_current` says whether a batch may still be folded; `lag_after` gives the events of each partition of ours from
+    these offsets on; `monotonic` gives seconds, `wall_ms` epoch milliseconds; `redis_run_id` names the Redis that
+    answered when the worker started.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Processor:
         limit: DeadLetterLimit,
         *,
         is_current: Callable[[Batch], bool],
+        lag_after: Callable[[Mapping[int, int]], Mapping[int, int]],
         monotonic: Callable[[], float],
         wall_ms: Callable[[], int],
         redis_run_id: str,
@@ -62,6 +65,7 @@ class Processor:
         self._metrics = metrics
         self._limit = limit
         self._is_current = is_current
+        self._lag_after = lag_after
         self._monotonic = monotonic
         self._wall_ms = wall_ms
         self._hold_acks_s = hold_acks_s
@@ -76,7 +80,12 @@ class Processor:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._began_s = self.last_flush_s = self.last_progress_s = monotonic()
-        self.written_to: dict[int, int] = {}
+        self._folded_to: dict[int, int] = {}
+        self._written_to: dict[int, int] = {}
+
+    def lag(self) -> Mapping[int, int]:
+        """Events of each partition of ours that are not written yet."""
+        return self._lag_after(self._written_to)
 
     async def take(self, event: Any) -> None:
         """Fold one batch, the value of a Faust event; waits while too much is unwritten."""
@@ -105,6 +114,7 @@ class Processor:
         self._metrics.batch_events.observe(len(batch.records))
         self._unwritten_events += len(batch.records)
         self._newest_ms = batch.records[-1].timestamp
+        self._folded_to[event.message.partition] = event.message.offset + 1
         batch.forget_records()
         self._folded.append(event)
         self._has_folded.set()
@@ -127,15 +137,16 @@ class Processor:
         if not self._folded:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_folded.wait(), IDLE_S)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._is_full.wait(), max(0.0, self._began_s + self._due_s() - self._monotonic()))
+        while not self._is_full.is_set() and (left_s := self._began_s + self._due_s() - self._monotonic()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_full.wait(), min(left_s, LOOK_AGAIN_S))
         await asyncio.sleep(SETTLE_S)
         self._began_s = self._monotonic()
 
     def _due_s(self) -> float:
         """Seconds from one write to the next."""
         behind_s = (self._wall_ms() - self._newest_ms) / 1000
-        if not self._folded or behind_s < BEHIND_FROM_S:
+        if not self._folded or behind_s < BEHIND_FROM_S or not any(self._lag_after(self._folded_to).values()):
             return self._flush_interval_s
         return max(self._flush_interval_s, min(behind_s / 2, LONGEST_UNWRITTEN_S))
 
@@ -158,10 +169,10 @@ class Processor:
         self._fold.evict()
         now = self._monotonic()
         self._held.extend((now, event) for event in folded)
-        self.written_to.update((event.message.partition, event.message.offset + 1) for event in folded)
+        self._written_to.update((event.message.partition, event.message.offset + 1) for event in folded)
         self._acknowledge(now - self._hold_acks_s)
         self.last_flush_s = now
-        if folded or not any(self._metrics.lag_of().values()):
+        if folded or not any(self.lag().values()):
             self.last_progress_s = now
 
     async def _erase(self, customer_ids: Sequence[str]) -> None:
@@ -221,7 +232,8 @@ class Processor:
     def forget(self) -> None:
         """Our partitions may be another worker's now."""
         self._fold.forget()
-        self.written_to.clear()
+        self._folded_to.clear()
+        self._written_to.clear()
 
 
 def _require_known(partition: int) -> None:

@@ -8,13 +8,15 @@ import argparse
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from churn.collector import spare_the_collector
 from churn.events import decode
 from churn.feature_store import Kept, RedisFeatureStore, StateWrite
 from churn.features import update
 from churn.state import EMPTY, pack
+
+IDLE_S: Final = 0.05
 
 
 class Arguments(NamedTuple):
@@ -62,7 +64,7 @@ class PeerFold:
         self._known: dict[str, Kept] = {}
         self._changed: set[str] = set()
         self._positions: dict[int, int] = {}
-        self._flushed_s = time.monotonic()
+        self._flushed_s = self._changed_s = time.monotonic()
 
     def apply(self, partition: int, records: Iterable[tuple[int, bytes]]) -> None:
         """Fold (offset, payload) of one partition, in order of offsets; repetitions are passed over."""
@@ -81,16 +83,20 @@ class PeerFold:
                 known[customer_id] = Kept(update(kept.state, event), partition, offset)
                 changed.add(customer_id)
         self._positions[partition] = events[-1][0] + 1
+        self._changed_s = time.monotonic()
 
     def hold(self, customer_id: str, kept: Kept) -> None:
         """Take a state that was folded elsewhere, to be written."""
         self._known[customer_id] = kept
         self._changed.add(customer_id)
         self._positions[kept.partition] = kept.offset + 1
+        self._changed_s = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether it is time to write."""
-        return bool(self._positions) and time.monotonic() - self._flushed_s >= self._flush_interval_s
+        """Whether it is time to write: by the interval, or because nothing more comes."""
+        now = time.monotonic()
+        is_time = now - self._flushed_s >= self._flush_interval_s or now - self._changed_s >= IDLE_S
+        return bool(self._positions) and is_time
 
     def take(self) -> Pending:
         """What came together since the last call."""
@@ -107,7 +113,3 @@ class PeerFold:
             ]
         )
         return pending
-
-    def flush_if_due(self) -> Pending | None:
-        """Write now if it is time, in this thread."""
-        return self.write(self.take()) if self.is_due() else None

@@ -1,8 +1,9 @@
-"""A processor beside a Redis that does not answer: it takes no more than it may hold, and goes on afterwards."""
+"""When a processor writes: a Redis that does not answer holds it back, and being behind as long as more waits."""
 
 import asyncio
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -31,9 +32,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def a_batch(messages: Sequence[Message], first_offset: int) -> SimpleNamespace:
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def a_batch(messages: Sequence[Message], first_offset: int, age_ms: int = 0) -> SimpleNamespace:
     """These messages as Faust hands them over."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_ms() - age_ms
     records = [
         SimpleNamespace(offset=first_offset + place, timestamp=now_ms, key=key, value=value)
         for place, (key, value) in enumerate(messages)
@@ -42,23 +47,33 @@ def a_batch(messages: Sequence[Message], first_offset: int) -> SimpleNamespace:
     return SimpleNamespace(value=Batch(records, epoch=0), message=message, ack=lambda: None)
 
 
-async def take_two_while_frozen(servers: Stack, first: SimpleNamespace, second: SimpleNamespace) -> tuple[bool, bool]:
-    """Whether the second batch was taken while Redis was frozen, and whether it was afterwards."""
+def a_processor(servers: Stack, fold: Fold, lag: Callable[[Mapping[int, int]], Mapping[int, int]]) -> Processor:
     store = RedisFeatureStore(servers.redis.url)
-    fold = Fold(store.read_states, topic=topics.EVENTS, currency="EUR", max_customers=1_000)
-    working = Processor(
+    return Processor(
         fold,
         store,
         AIOKafkaProducer(bootstrap_servers=servers.kafka.address),
         Metrics(fold, dict),
         DeadLetterLimit(1.0),
         is_current=lambda batch: True,
+        lag_after=lag,
         monotonic=time.monotonic,
-        wall_ms=lambda: time.time_ns() // 1_000_000,
+        wall_ms=wall_ms,
         redis_run_id=store.run_id(),
         hold_acks_s=0,
         flush_interval_s=0.02,
     )
+
+
+def a_fold(servers: Stack) -> Fold:
+    store = RedisFeatureStore(servers.redis.url)
+    return Fold(store.read_states, topic=topics.EVENTS, currency="EUR", max_customers=1_000)
+
+
+async def take_two_while_frozen(servers: Stack, first: SimpleNamespace, second: SimpleNamespace) -> tuple[bool, bool]:
+    """Whether the second batch was taken while Redis was frozen, and whether it was afterwards."""
+    fold = a_fold(servers)
+    working = a_processor(servers, fold, dict)  # so that its lag is how far it has written
     running = asyncio.create_task(working.run())
     partition = first.message.partition
     unknown = fold.unknown(fold.decode(partition, first.value.records))
@@ -73,7 +88,7 @@ async def take_two_while_frozen(servers: Stack, first: SimpleNamespace, second: 
     was_taken = bool(done)
     await asyncio.wait({taking, running}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
     is_taken = taking.done() and not running.done()
-    while is_taken and working.written_to.get(partition) != second.message.offset + 1:
+    while is_taken and working.lag().get(partition) != second.message.offset + 1:
         assert not running.done()
         await asyncio.sleep(0.01)
     running.cancel()
@@ -102,3 +117,30 @@ def test_within_the_bounds_it_goes_on(servers: Stack) -> None:
     first, second = a_batch(messages, 0), a_batch(messages, len(messages))
 
     assert asyncio.run(take_two_while_frozen(servers, first, second)) == (True, True)
+
+
+async def written_while_more_waits(servers: Stack, batch: SimpleNamespace) -> tuple[bool, bool]:
+    """Whether a batch was written while others waited, and whether it was when none did."""
+    more, written = [1], asyncio.Event()
+    batch.ack = written.set
+    working = a_processor(servers, a_fold(servers), lambda _: {batch.message.partition: more[0]})
+    running = asyncio.create_task(working.run())
+    await asyncio.wait_for(working.take(batch), PATIENCE_S)
+    waiting = asyncio.create_task(written.wait())
+    done, _ = await asyncio.wait({waiting}, timeout=LONG_ENOUGH_S)
+    was_written = bool(done)
+    more[0] = 0
+    await asyncio.wait({waiting, running}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+    is_written = waiting.done() and not running.done()
+    running.cancel()
+    await asyncio.wait({running})
+    return was_written, is_written
+
+
+def test_a_worker_that_is_behind_writes_when_it_has_caught_up(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would wait: half of a day is long."""
+    monkeypatch.setattr(processor, "LONGEST_UNWRITTEN_S", math.inf)
+    empty(servers)
+    a_day_old = a_batch(messages_of_one_partition(40), 0, age_ms=86_400_000)
+
+    assert asyncio.run(written_while_more_waits(servers, a_day_old)) == (False, True)
