@@ -1,7 +1,7 @@
 """Batches of messages into states: decode, skip what is applied already, update, remember what is not yet written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
@@ -143,6 +143,12 @@ class Fold:
     def _is_of_forgotten(self, letter: DeadLetter) -> bool:
         return bool(self._forgotten) and bool(self._forgotten.among(dead_letters.customers_in(letter)))
 
+    def named(self, messages: Iterable[Message]) -> list[str]:
+        """Customers whom these messages name by their keys and who are not in memory: most of the `unknown` to come."""
+        keys = {message.key for message in messages}
+        names = {key.decode(errors="replace") for key in keys if key}
+        return list(names.difference(self._known).difference(self._packed))
+
     def unknown(self, events: Sequence[tuple[Message, Event]]) -> list[str]:
         """Customers of these events whose state has to be read first."""
         missing = {event.customer_id for _, event in events}.difference(self._known)
@@ -166,14 +172,15 @@ class Fold:
         self._known.pop(customer_id, None)
         self._events_at_hand -= self._events.pop(customer_id, 0)
 
-    def read(self, customer_ids: Sequence[str]) -> dict[str, Kept]:
-        """Their kept states. May run in another thread; pass the result to `learn`."""
-        return self._read_states(customer_ids)
+    def read(self, customer_ids: Sequence[str]) -> dict[str, Kept | None]:
+        """Each one's kept state. May run in another thread; pass the result to `learn`."""
+        found = self._read_states(customer_ids)
+        return {customer_id: found.get(customer_id) for customer_id in customer_ids}
 
-    def learn(self, customer_ids: Sequence[str], found: dict[str, Kept], partition: int) -> None:
+    def learn(self, found: Mapping[str, Kept | None], partition: int) -> None:
         """Take the states that were read; a customer without one starts empty."""
-        for customer_id in customer_ids:
-            self._known[customer_id] = found.get(customer_id) or Kept(EMPTY, partition, -1)
+        for customer_id, kept in found.items():
+            self._known[customer_id] = kept or Kept(EMPTY, partition, -1)
             self._count_events(customer_id)
         if self._decoded_by != self._forgotten.version:
             self._purged_by = -1  # one of them may have been put on the list, and looked for, before we had them

@@ -120,10 +120,9 @@ class Rebuild:
         decoded = self._fold.decode(partition, messages)
         if only is not None:
             decoded = [(message, event) for message, event in decoded if event.customer_id in only]
-        unknown = self._fold.unknown(decoded)
-        found = self._fold.read(unknown)
+        found = self._fold.read(self._fold.unknown(decoded))
         self._live.require_run(self._redis_run_id)
-        self._fold.learn(unknown, found, partition)
+        self._fold.learn(found, partition)
         self._fold.apply(partition, [each for each in decoded if not _is_doubled(each[0])])
         self._fold.pass_over(each for each in decoded if _is_doubled(each[0]))
 

@@ -33,8 +33,7 @@ def a_fold(store: MemoryFeatureStore, max_customers: int = 10, **bounds: int) ->
 
 def take(fold: Fold, partition: int, records: list[Record]) -> None:
     events = fold.decode(partition, records)
-    unknown = fold.unknown(events)
-    fold.learn(unknown, fold.read(unknown), partition)
+    fold.learn(fold.read(fold.unknown(events)), partition)
     fold.apply(partition, events)
 
 
@@ -117,6 +116,15 @@ def test_busy_customers_at_hand_leave_room_for_fewer_others() -> None:
     assert fold.events_at_hand == 0
 
 
+def test_keys_name_the_customers_that_are_not_in_memory() -> None:
+    fold = a_fold(MemoryFeatureStore(), max_at_hand=1)
+    take(fold, 3, records(view(1, "a"), view(2, "b")))
+    fold.take_changes()
+    fold.evict()
+    messages = [Record(5, b"{", key=key) for key in (b"a", b"b", b"c", b"c", b"", None, b"\xff")]
+    assert sorted(fold.named(messages)) == ["c", "\ufffd"]
+
+
 def test_forgetting_leaves_nothing_to_write() -> None:
     fold = a_fold(MemoryFeatureStore())
     take(fold, 3, [*records(view(1)), Record(1, b"{")])
@@ -162,7 +170,7 @@ def test_a_customer_put_on_the_list_while_their_state_is_read_is_let_go_before_t
     unknown = fold.unknown(events)
     forgotten.add(digest(KEY, "c1"))
     assert fold.purge() == []
-    fold.learn(unknown, fold.read(unknown), 3)
+    fold.learn(fold.read(unknown), 3)
     fold.apply(3, events)
     assert fold.purge() == ["c1"]
     assert [write.customer_id for write in fold.take_changes().writes] == ["c2"]

@@ -1,16 +1,20 @@
-"""When a processor writes: a Redis that does not answer holds it back, and being behind as long as more waits."""
+"""A processor beside real servers: when it writes, what holds it back, and that a state in between is not lost."""
 
 import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from churn import topics
-from churn.feature_store import RedisFeatureStore
+from churn.events import Event, encode
+from churn.feature_store import Kept, RedisFeatureStore
+from churn.features import replay
+from churn.state import pack
 from stack.stack import Stack
 from stream_processor import processor
 from stream_processor.batch_driver import Batch
@@ -77,7 +81,7 @@ async def take_two_while_frozen(servers: Stack, first: SimpleNamespace, second: 
     running = asyncio.create_task(working.run())
     partition = first.message.partition
     unknown = fold.unknown(fold.decode(partition, first.value.records))
-    fold.learn(unknown, {}, partition)  # so that the batches ask Redis for nothing
+    fold.learn(dict.fromkeys(unknown), partition)  # so that the batches ask Redis for nothing
     servers.redis.freeze()
     try:
         await asyncio.wait_for(working.take(first), PATIENCE_S)  # until its write begins
@@ -144,3 +148,41 @@ def test_a_worker_that_is_behind_writes_when_it_has_caught_up(servers: Stack, mo
     a_day_old = a_batch(messages_of_one_partition(40), 0, age_ms=86_400_000)
 
     assert asyncio.run(written_while_more_waits(servers, a_day_old)) == (False, True)
+
+
+def a_view(customer_id: str, second: int) -> Event:
+    at = datetime(2026, 3, 1, 12, 0, second, tzinfo=UTC)
+    return Event(f"e{second}", "view", at, customer_id, product_id="p")
+
+
+async def take_with_a_flush_before_each_reading(servers: Stack, fold: Fold, batch: SimpleNamespace) -> None:
+    """Whoever is written is let go of, so that the next event of theirs finds nobody in memory."""
+    working = a_processor(servers, fold, dict)
+    asking = working._ask
+
+    async def ask(customer_ids: Sequence[str]) -> dict[str, Kept | None]:
+        await working.flush()
+        return await asking(customer_ids)
+
+    working._ask = ask  # type: ignore[method-assign]
+    await working._producer.start()
+    await working.take(batch)
+    await working.flush()
+    await working._producer.stop()
+
+
+def test_what_was_read_ahead_is_not_folded_on_after_a_newer_state_was_written(
+    servers: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "FOLDED_TOGETHER", 1)
+    empty(servers)
+    store = RedisFeatureStore(servers.redis.url)
+    fold = Fold(store.read_states, topic=topics.EVENTS, currency="EUR", max_customers=0)
+    events = [a_view("a", 1), a_view("b", 2), a_view("a", 3)]
+    # The second one's key does not name its customer, who has to be asked for between the other two.
+    batch = a_batch([(key, encode(event)) for key, event in zip((b"a", b"", b"a"), events, strict=True)], 0)
+
+    asyncio.run(take_with_a_flush_before_each_reading(servers, fold, batch))
+
+    states = {customer_id: pack(kept.state) for customer_id, kept in store.read_states(["a", "b"]).items()}
+    assert states == {"a": pack(replay([events[0], events[2]])), "b": pack(replay([events[1]]))}
