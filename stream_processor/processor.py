@@ -30,7 +30,7 @@ BATCH_BYTES: Final = 512 * 1024
 BEHIND_FROM_S: Final = 1.0
 LONGEST_UNWRITTEN_S: Final = 2.0
 LOOK_AGAIN_S: Final = 0.05
-# Some hundred events stay in the processor's cache from decoding to folding, which takes half as long then.
+# Some hundred events stay in the processor's cache from decoding to folding, which is faster then.
 FOLDED_TOGETHER: Final = 250
 # The batches of one fetch come one after another: their customers are written together.
 SETTLE_S: Final = 0.004
