@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from benchmarks import pages
 from churn import topics
 from stack.errors import StackError
-from stack.kafka_offsets import GROUPS, lag, skip
+from stack.kafka_offsets import lag, skip
 from stack.pipeline import Pipeline, StepFailed
 from stack.waiting import wait_until
 from stack.workers import EsIngest, Scorer, StreamProcessor
@@ -184,7 +184,7 @@ class Rehearsal:
         directories = ("--history", str(self._history), "--out", str(self._models))
         self.has_model = self.pipeline.run("training", *directories, accept=(0, TRAINING_REFUSED)) == 0
         # A scorer that starts scores everybody; what it was told of them before would only cost it time.
-        skip(self.pipeline.servers.kafka.address, "scorer", *GROUPS["scorer"])
+        skip(self.pipeline.servers.kafka.address, "scorer", *topics.READ_BY["scorer"])
         self.pipeline.worker(Scorer).start()
         self._wait_for("stream-processor")
         log.info("waiting until everybody is scored")
@@ -195,7 +195,7 @@ class Rehearsal:
 
     def _wait_for(self, group: str) -> None:
         address = self.pipeline.servers.kafka.address
-        names = GROUPS[group]
+        names = topics.READ_BY[group]
         log.info("waiting until %s has come to the end of the history", group)
         if not wait_until(lambda: lag(address, group, *names) == 0, PATIENCE_S, poll_s=1.0):
             raise StepFailed(f"{group} has not come to the end of {', '.join(names)} after {PATIENCE_S:.0f} s")

@@ -15,7 +15,7 @@ import redis
 
 from benchmarks import pages
 from churn import topics
-from stack.kafka_offsets import GROUPS, lag, produced
+from stack.kafka_offsets import lag, produced
 from stack.pipeline import Pipeline, StepFailed
 from stack.waiting import wait_until
 
@@ -82,7 +82,7 @@ def measure(pipeline: Pipeline, history: Path, customers: int, events: int) -> s
 
 def _is_done(pipeline: Pipeline) -> bool:
     kafka = pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"]
-    return not any(lag(kafka, group, *names) for group, names in GROUPS.items())
+    return not any(lag(kafka, group, *names) for group, names in topics.READ_BY.items())
 
 
 def _mean_state(client: redis.Redis) -> float:

@@ -37,7 +37,7 @@ from benchmarks.stream.processes import cpu_s
 from churn import state, topics
 from churn.settings import StreamProcessorSettings
 from stack.errors import StackError
-from stack.kafka_offsets import GROUPS, lag, produced
+from stack.kafka_offsets import lag, produced
 from stack.processes import group_members
 from stack.service import Service
 from stack.waiting import wait_until
@@ -211,7 +211,7 @@ class Soak:
         events = produced(address, topics.EVENTS) - before
         now_s, spent_by_now_s = time.monotonic(), self._cpu_s()
         cores = {name: max(0.0, spent_by_now_s[name] - spent_s[name]) / (now_s - looked_s) for name in spent_s}
-        unscored = lag(address, "scorer", *GROUPS["scorer"])
+        unscored = lag(address, "scorer", *topics.READ_BY["scorer"])
         return Minute((now_s - began_s) / 3600, memory, cores, delays, events, unscored)
 
     def _memory_mib(self) -> dict[str, float]:
@@ -248,7 +248,7 @@ class Soak:
         """Messages that each group has still to commit."""
         address = self._servers.kafka.address
         try:
-            return {group: lag(address, group, *names) for group, names in GROUPS.items()}
+            return {group: lag(address, group, *names) for group, names in topics.READ_BY.items()}
         except KafkaError:
             return {}
 

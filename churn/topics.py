@@ -24,6 +24,12 @@ FEATURES: Final = "features"
 RISK: Final = "risk"
 DEAD_LETTERS: Final = "dead-letters"
 FORGOTTEN: Final = "forgotten"
+# By consumer group.
+READ_BY: Final = {
+    "stream-processor": (EVENTS,),
+    "scorer": (FEATURES,),
+    "es-ingest": (EVENTS, RISK, DEAD_LETTERS),
+}
 # Header of a message that was replayed from a file: which content it comes from, and at which place of it.
 SOURCE_HEADER: Final = "source"
 

@@ -30,7 +30,7 @@ from es_ingest.metrics import Metrics
 from es_ingest.refusals import RefusalSender
 
 GROUP: Final = "es-ingest"
-TOPICS: Final = (topics.EVENTS, topics.RISK, topics.DEAD_LETTERS)
+TOPICS: Final = topics.READ_BY[GROUP]
 MAX_POLL_RECORDS: Final = 1_000
 POLL_MS: Final = 200
 COMMIT_TIMEOUT_MS: Final = 2_000

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from churn import topics
 from stack.errors import StackError
 from stack.freshness import Freshness, FreshnessProbe, describe
-from stack.kafka_offsets import GROUPS, lag, produced
+from stack.kafka_offsets import lag, produced
 from stack.pipeline import Pipeline, StepFailed
 from stack.progress import show_progress
 from stack.waiting import wait_until
@@ -135,7 +135,7 @@ class Demo:
 
     def _is_everything_indexed(self) -> bool:
         address = self._pipeline.variables["KAFKA_BOOTSTRAP_SERVERS"]
-        return lag(address, "es-ingest", *GROUPS["es-ingest"]) == 0
+        return lag(address, "es-ingest", *topics.READ_BY["es-ingest"]) == 0
 
     def _report(self, events_per_s: float, freshness: Freshness, has_model: bool) -> None:
         print(f"\nThroughput: {events_per_s:,.0f} events/s from the producer's start to the last state in Redis")

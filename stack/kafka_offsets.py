@@ -1,18 +1,10 @@
 """How much a topic holds and how far a consumer group has come, seen from outside."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
 from churn import topics
-
-GROUPS: Final = {
-    "stream-processor": (topics.EVENTS,),
-    "scorer": (topics.FEATURES,),
-    "es-ingest": (topics.EVENTS, topics.RISK, topics.DEAD_LETTERS),
-}
-"""The topics that each consumer group reads."""
 
 
 def produced(bootstrap_servers: str, *names: str) -> int:

@@ -98,9 +98,9 @@ class Processor:
         _require_known(partition)
         refused = fold.refused.total()
         ahead = await self._ask(fold.named(records))
+        if not self._is_current(batch):
+            return
         for start in range(0, len(records), FOLDED_TOGETHER):
-            if not self._is_current(batch):
-                return
             decoded = fold.decode(partition, records[start : start + FOLDED_TOGETHER])
             unknown = fold.unknown(decoded)
             fold.hits += len(decoded) - len(unknown)
@@ -112,7 +112,7 @@ class Processor:
                 fold.learn({each: ahead.pop(each) for each in unknown}, partition)
                 unknown = fold.unknown(decoded)  # while some were read, a flush may have let go of others
             fold.apply(partition, decoded)
-        self._limit.count(self._monotonic(), len(batch.records), fold.refused.total() - refused)
+        self._limit.count(self._monotonic(), len(records), fold.refused.total() - refused)
         self._remember(event, batch)
         await self._has_room.wait()
 

@@ -18,8 +18,7 @@ class StatesPartition(WritingPartition[Folded]):
     def write_batch(self, items: list[Folded]) -> None:
         """The last one of a customer is the one that is written."""
         with self.folding:
-            for customer_id, kept in items:
-                self.fold.hold(customer_id, kept)
+            self.fold.hold(items)
 
 
 def fold(kept: Kept | None, message: KafkaSourceMessage) -> tuple[Kept, Kept]:

@@ -16,6 +16,7 @@ from churn.feature_store import Kept, RedisFeatureStore, StateWrite
 from churn.features import update
 from churn.state import EMPTY, pack
 
+# Who has got nothing for so long is at the end of the topic.
 IDLE_S: Final = 0.05
 
 
@@ -85,11 +86,12 @@ class PeerFold:
         self._positions[partition] = events[-1][0] + 1
         self._changed_s = time.monotonic()
 
-    def hold(self, customer_id: str, kept: Kept) -> None:
-        """Take a state that was folded elsewhere, to be written."""
-        self._known[customer_id] = kept
-        self._changed.add(customer_id)
-        self._positions[kept.partition] = kept.offset + 1
+    def hold(self, folded: Iterable[tuple[str, Kept]]) -> None:
+        """Take states that were folded elsewhere, to be written; the last one of a customer is the one that counts."""
+        for customer_id, kept in folded:
+            self._known[customer_id] = kept
+            self._changed.add(customer_id)
+            self._positions[kept.partition] = kept.offset + 1
         self._changed_s = time.monotonic()
 
     def is_due(self) -> bool:

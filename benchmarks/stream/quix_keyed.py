@@ -20,8 +20,7 @@ class StatesSink(BatchingSink):
 
     def write(self, batch: SinkBatch) -> None:
         """One partition's states."""
-        for item in batch:
-            self._fold.hold(item.key.decode(), item.value)
+        self._fold.hold((item.key.decode(), item.value) for item in batch)
         self._fold.write(self._fold.take())
 
 

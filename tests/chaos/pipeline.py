@@ -30,7 +30,7 @@ from benchmarks.freshness import Rehearsal
 from churn import topics
 from churn.events import Event, InvalidEvent, decode, epoch_ms
 from stack.errors import StackError
-from stack.kafka_offsets import GROUPS, lag
+from stack.kafka_offsets import lag
 from stack.processes import group_members
 from stack.service import Service
 from stack.waiting import wait_until
@@ -164,9 +164,9 @@ class Ordeal:
     def _lags(self) -> dict[str, int]:
         """Messages to read by group; -1 where Kafka does not tell."""
         try:
-            return {group: lag(self._address, group, *names) for group, names in GROUPS.items()}
+            return {group: lag(self._address, group, *names) for group, names in topics.READ_BY.items()}
         except KafkaError:
-            return dict.fromkeys(GROUPS, -1)
+            return dict.fromkeys(topics.READ_BY, -1)
 
     def judge(self, seconds: float, settled_s: float) -> Verdict:
         """Compare the witnesses."""

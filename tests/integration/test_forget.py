@@ -20,7 +20,7 @@ from churn.events import decode
 from churn.feature_store import DUE, RANKING, customer_key
 from churn.forgotten import read_file
 from churn.history import HistoryWriter
-from stack.kafka_offsets import GROUPS, rewind
+from stack.kafka_offsets import rewind
 from stack.ports import free_port
 from stack.stack import Stack
 from stack.workers import PROJECT, EsIngest, Scorer, StreamProcessor
@@ -85,8 +85,8 @@ class Shop(NamedTuple):
     def wait(self, group: str) -> None:
         address = self.stack.kafka.address
         wait_until_done(address, group, topics.EVENTS, timeout_s=PATIENCE_S)
-        wait_until_done(address, "scorer", *GROUPS["scorer"], timeout_s=PATIENCE_S)
-        wait_until_done(address, "es-ingest", *GROUPS["es-ingest"], timeout_s=PATIENCE_S)
+        wait_until_done(address, "scorer", *topics.READ_BY["scorer"], timeout_s=PATIENCE_S)
+        wait_until_done(address, "es-ingest", *topics.READ_BY["es-ingest"], timeout_s=PATIENCE_S)
 
     def indexed(self) -> dict[tuple[str, str], dict[str, Any]]:
         client = Elasticsearch(self.stack.elasticsearch.url)
@@ -148,7 +148,7 @@ def read_everything_again(shop: Shop) -> None:
     client.close()
     address = shop.stack.kafka.address
     for reader in ("es-ingest", "scorer"):
-        rewind(address, reader, *GROUPS[reader])
+        rewind(address, reader, *topics.READ_BY[reader])
 
 
 def test_nothing_of_a_forgotten_person_is_left_or_comes_back_and_everybody_else_is_unchanged(shop: Shop) -> None:

@@ -69,9 +69,9 @@ def a_processor(servers: Stack, fold: Fold, lag: Callable[[Mapping[int, int]], M
     )
 
 
-def a_fold(servers: Stack) -> Fold:
+def a_fold(servers: Stack, max_customers: int = 1_000) -> Fold:
     store = RedisFeatureStore(servers.redis.url)
-    return Fold(store.read_states, topic=topics.EVENTS, currency="EUR", max_customers=1_000)
+    return Fold(store.read_states, topic=topics.EVENTS, currency="EUR", max_customers=max_customers)
 
 
 async def take_two_while_frozen(servers: Stack, first: SimpleNamespace, second: SimpleNamespace) -> tuple[bool, bool]:
@@ -176,13 +176,12 @@ def test_what_was_read_ahead_is_not_folded_on_after_a_newer_state_was_written(
 ) -> None:
     monkeypatch.setattr(processor, "FOLDED_TOGETHER", 1)
     empty(servers)
-    store = RedisFeatureStore(servers.redis.url)
-    fold = Fold(store.read_states, topic=topics.EVENTS, currency="EUR", max_customers=0)
     events = [a_view("a", 1), a_view("b", 2), a_view("a", 3)]
     # The second one's key does not name its customer, who has to be asked for between the other two.
     batch = a_batch([(key, encode(event)) for key, event in zip((b"a", b"", b"a"), events, strict=True)], 0)
 
-    asyncio.run(take_with_a_flush_before_each_reading(servers, fold, batch))
+    asyncio.run(take_with_a_flush_before_each_reading(servers, a_fold(servers, max_customers=0), batch))
 
+    store = RedisFeatureStore(servers.redis.url)
     states = {customer_id: pack(kept.state) for customer_id, kept in store.read_states(["a", "b"]).items()}
     assert states == {"a": pack(replay([events[0], events[2]])), "b": pack(replay([events[1]]))}
