@@ -7,7 +7,7 @@ app, agent, assignment, acknowledgement and commit stay Faust's. A batch counts 
 
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -52,6 +52,10 @@ class Records(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka's clas
 
     aiokafka copies each into a frozen dataclass of eleven fields, which takes half as long as decoding an event.
     """
+
+    def __iter__(self) -> Iterator[Any]:
+        """Without a call of `__next__` for each."""
+        return self._records_iterator  # type: ignore[no-any-return]
 
     def _consumer_record(self, _: TP, record: Any) -> Any:
         return record

@@ -185,12 +185,21 @@ class Fold:
         if self._decoded_by != self._forgotten.version:
             self._purged_by = -1  # one of them may have been put on the list, and looked for, before we had them
 
-    def apply(self, partition: int, events: Iterable[tuple[Message, Event]]) -> None:
-        """Update the states of these events' customers, all of them known, skipping what is applied already."""
+    def apply(self, partition: int, events: Iterable[tuple[Message, Event]]) -> list[tuple[Message, Event]]:
+        """Update the states of these events' customers, skipping what is applied already.
+
+        Stops before the first event whose customer is unknown; returns what is left from there on.
+        """
         known = self._known
         changed = self._changed
-        for message, event in events:
+        applied = 0
+        left = iter(events)
+        rest: list[tuple[Message, Event]] = []
+        for message, event in left:
             customer_id = event.customer_id
+            if customer_id not in known and not self._is_remembered(customer_id):
+                rest = [(message, event), *left]
+                break
             kept = known[customer_id]
             if kept.partition != partition:
                 detail = f"customer {customer_id} is kept by partition {kept.partition}: key its events by customer_id"
@@ -201,7 +210,9 @@ class Fold:
             else:
                 known[customer_id] = Kept(update(kept.state, event), partition, message.offset, kept.rebuilt)
                 changed.add(customer_id)
-                self.applied += 1
+                applied += 1
+        self.applied += applied
+        return rest
 
     def pass_over(self, events: Iterable[tuple[Message, Event]]) -> None:
         """These events of known customers count already: their states hold these messages too, and stay the same."""

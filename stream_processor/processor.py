@@ -102,16 +102,15 @@ class Processor:
             return
         for start in range(0, len(records), FOLDED_TOGETHER):
             decoded = fold.decode(partition, records[start : start + FOLDED_TOGETHER])
-            unknown = fold.unknown(decoded)
-            fold.hits += len(decoded) - len(unknown)
-            while unknown:
+            fold.hits += len(decoded)
+            while decoded := fold.apply(partition, decoded):
+                unknown = fold.unknown(decoded)
+                fold.hits -= len(unknown)
                 ahead |= await self._ask([each for each in unknown if each not in ahead])
                 if not self._is_current(batch):
                     return
                 # What was read counts once: after a flush has let go of a customer, it would be too old.
                 fold.learn({each: ahead.pop(each) for each in unknown}, partition)
-                unknown = fold.unknown(decoded)  # while some were read, a flush may have let go of others
-            fold.apply(partition, decoded)
         self._limit.count(self._monotonic(), len(records), fold.refused.total() - refused)
         self._remember(event, batch)
         await self._has_room.wait()

@@ -116,6 +116,21 @@ def test_busy_customers_at_hand_leave_room_for_fewer_others() -> None:
     assert fold.events_at_hand == 0
 
 
+def test_folding_stops_before_an_unknown_customer_and_goes_on_there() -> None:
+    fold = a_fold(MemoryFeatureStore())
+    take(fold, 3, records(view(1, "a")))
+    events = fold.decode(3, records(view(2, "a"), view(3, "b"), view(4, "a"), start=1))
+    left = fold.apply(3, events)
+    assert left == events[1:]
+    fold.learn(fold.read(["b"]), 3)
+    assert fold.apply(3, left) == []
+    packed = {write.customer_id: write.packed for write in fold.take_changes().writes}
+    assert packed == {
+        "a": pack(replay([view(1, "a"), view(2, "a"), view(4, "a")])),
+        "b": pack(replay([view(3, "b")])),
+    }
+
+
 def test_keys_name_the_customers_that_are_not_in_memory() -> None:
     fold = a_fold(MemoryFeatureStore(), max_at_hand=1)
     take(fold, 3, records(view(1, "a"), view(2, "b")))
