@@ -13,6 +13,7 @@ from benchmarks import pages
 from benchmarks.stream import watch
 from benchmarks.stream.__main__ import start
 from benchmarks.stream.contenders import CONTENDERS, OURS, Servers
+from benchmarks.stream.watch import Watch
 from benchmarks.stream.workload import Workload, simulated
 from churn import topics
 from stack.stack import Stack
@@ -50,7 +51,7 @@ def measure(directory: Path, servers: Servers, client: redis.Redis, workload: Wo
     contender = next(each for each in CONTENDERS if each.name == OURS)
     processes = start(contender, directory, servers, workload.topic)
     try:
-        watch.watch(client, workload, processes)
+        watch.until_the_end(Watch(client, workload, processes))
         watch.settle(client, workload)
         peak_mib, now_mib = (processes[0].memory_mib(which) for which in ("VmHWM", "VmRSS"))
     finally:

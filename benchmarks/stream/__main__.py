@@ -1,7 +1,8 @@
 """`make bench-stream`: events per second and CPU per event of the stream processor beside its peers.
 
-Real Kafka and Redis are started in a temporary directory; each contender folds the same events, in turns, several
-rounds. Only who leaves in Redis what the offline fold gives, customer by customer, is counted.
+Real Kafka and Redis are started in a temporary directory; each contender folds the same events, several rounds, beside
+our worker: both run at once, but in turns of some seconds, one at a time, so that a slow moment of the machine meets
+both. Only who leaves in Redis what the offline fold gives, customer by customer, is counted.
 """
 
 import argparse
@@ -18,10 +19,11 @@ from typing import NamedTuple
 import redis
 
 from benchmarks.stream import report, small_fold, watch
-from benchmarks.stream.contenders import ALL_OURS, CONTENDERS, FOLD_ALONE, PEERS_PYTHON, Contender, Servers
+from benchmarks.stream.contenders import ALL_OURS, CONTENDERS, FOLD_ALONE, OURS, PEERS_PYTHON, Contender, Servers
 from benchmarks.stream.fold_alone import digest
 from benchmarks.stream.processes import PROJECT, ContenderProcess
 from benchmarks.stream.report import Result, Run
+from benchmarks.stream.watch import Watch
 from benchmarks.stream.workload import Workload, simulated
 from churn import topics
 from stack.stack import Stack
@@ -37,7 +39,6 @@ class Arena(NamedTuple):
 
     directory: Path
     servers: Servers
-    client: redis.Redis
     long: Workload
     short: Workload
 
@@ -61,29 +62,78 @@ def startup_cpu_s(contender: Contender, directory: Path, servers: Servers) -> fl
             process.kill()
 
 
-def run(contender: Contender, arena: Arena, startup_s: float) -> Run:
-    """One contender from an empty Redis to the last event."""
+class Entrant(NamedTuple):
+    """A contender that runs, with a Redis database of its own."""
+
+    contender: Contender
+    workload: Workload
+    client: redis.Redis
+    processes: list[ContenderProcess]
+    watched: Watch
+
+
+def enter(contender: Contender, arena: Arena, database: int) -> Entrant:
+    """Start it on an empty database."""
     workload = arena.short if contender.is_slow else arena.long
-    arena.client.flushall()
-    processes = start(contender, arena.directory, arena.servers, workload.topic)
+    url = f"{arena.servers.redis.rpartition('/')[0]}/{database}"
+    client = redis.Redis.from_url(url)
+    client.flushdb()
+    processes = start(contender, arena.directory, Servers(arena.servers.kafka, url), workload.topic)
+    return Entrant(contender, workload, client, processes, Watch(client, workload, processes))
+
+
+def leave(entrant: Entrant, startup_s: float, fault: str | None) -> Run:
+    """What it did, once it has ended; its processes are killed, its database is emptied."""
+    contender, workload, client, processes, watched = entrant
     try:
-        began, ended = watch.watch(arena.client, workload, processes)
+        began, ended = watched.began, watched.ended
+        if fault is not None or began is None or ended is None or began is ended:
+            print(f"{contender.name}: {fault or 'all events at once; take more'}", file=sys.stderr)
+            return Run.failed(contender.name)
         memory = sum(process.memory_mib() for process in processes)
-        watch.settle(arena.client, workload)
-        for process in processes:
-            process.stop()
-    except watch.Stuck as error:
-        print(f"{contender.name}: {error}", file=sys.stderr)
-        return Run.failed(contender.name)
+        watch.settle(client, workload)
+        wrong = watch.wrong_customers(client, workload)
     finally:
         for process in processes:
             process.kill()
+        client.flushdb()
     speed = (ended.events - began.events) / (ended.at_s - began.at_s)
-    cpu_us = (ended.cpu_s - startup_s) / workload.events * 1e6
-    return Run(contender.name, speed, cpu_us, memory, watch.wrong_customers(arena.client, workload))
+    return Run(contender.name, speed, (ended.cpu_s - startup_s) / workload.events * 1e6, memory, wrong)
 
 
-def run_fold_alone(arena: Arena) -> Run:
+def run_alone(contender: Contender, arena: Arena, startup_s: float) -> list[Run]:
+    """One contender from an empty Redis to the last event."""
+    entrant = enter(contender, arena, 0)
+    try:
+        watch.until_the_end(entrant.watched)
+    except watch.Stuck as stuck:
+        return [leave(entrant, startup_s, str(stuck))]
+    return [leave(entrant, startup_s, None)]
+
+
+def run_beside(ours: Contender, other: Contender, arena: Arena, startup_s: dict[str, float]) -> list[Run]:
+    """Both at once, one of them running at a time; both runs say beside whom."""
+    pair = (ours, other)
+    entrants = [enter(contender, arena, database) for database, contender in enumerate(pair)]
+    runs: dict[str, Run] = {}
+
+    def on_end(place: int, fault: str | None) -> None:
+        name = pair[place].name
+        runs[name] = leave(entrants[place], startup_s[name], fault)._replace(beside=pair[1 - place].name)
+
+    try:
+        for entrant in entrants:
+            for process in entrant.processes:
+                process.pause()
+        watch.in_turns([(entrant.watched, entrant.processes) for entrant in entrants], on_end)
+    finally:
+        for entrant in entrants:
+            for process in entrant.processes:
+                process.kill()
+    return [runs[contender.name] for contender in pair]
+
+
+def run_fold_alone(arena: Arena) -> list[Run]:
     """The floor: the same events from memory, in a process of its own."""
     payloads = arena.directory / "payloads"
     first = round(arena.long.events * watch.WARM_UP)
@@ -91,22 +141,27 @@ def run_fold_alone(arena: Arena) -> Run:
     told = json.loads(subprocess.run(command, cwd=PROJECT, check=True, capture_output=True).stdout)
     is_right = told["digest"] == digest({customer: packed for customer, (packed, _) in arena.long.expected.items()})
     speed, cpu_us = (arena.long.events - first) / told["seconds"], told["cpu_seconds"] / arena.long.events * 1e6
-    return Run(FOLD_ALONE, speed, cpu_us, None, 0 if is_right else None)
+    return [Run(FOLD_ALONE, speed, cpu_us, None, 0 if is_right else None)]
 
 
 def play(arena: Arena, rounds: int, contenders: Sequence[Contender], startup_s: dict[str, float]) -> list[list[Run]]:
-    """All contenders in turns; one list per round."""
-    steps: list[tuple[str, Callable[[], Run]]] = [
-        (FOLD_ALONE, partial(run_fold_alone, arena)),
-        *((each.name, partial(run, each, arena, startup_s[each.name])) for each in contenders),
-    ]
+    """One list per round: the fold alone, our worker beside each of the others, and those that are held, one by one."""
+    ours = next((each for each in contenders if each.name == OURS), None)
     played = []
     for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        steps: list[Callable[[], list[Run]]] = [partial(run_fold_alone, arena)]
+        for each in contenders:
+            if each.share < 1 or ours is None:
+                steps.append(partial(run_alone, each, arena, startup_s[each.name]))
+            elif each is not ours:
+                steps.append(partial(run_beside, ours, each, arena, startup_s))
         runs = []
-        for name, step in steps:
-            print(f"round {number + 1} of {rounds}: {name} ... ", end="", file=sys.stderr, flush=True)
-            runs.append(step())
-            print(runs[-1].describe(), file=sys.stderr)
+        for step in steps:
+            ended = step()
+            for run in ended:
+                print(f"  {run.name}: {run.describe()}", file=sys.stderr, flush=True)
+            runs += ended
         played.append(runs)
     return played
 
@@ -154,7 +209,7 @@ def _measure(options: argparse.Namespace) -> Result:
             for workload in (long, short):
                 workload.publish(stack.kafka.address)
             long.save(directory / "payloads")
-            arena = Arena(directory, servers, redis.Redis.from_url(stack.redis.url), long, short)
+            arena = Arena(directory, servers, long, short)
             played = play(arena, options.rounds, chosen, startup_s)
     return report.summed_up(played, long.events, len(long.expected), short.events)
 

@@ -44,9 +44,9 @@ class ContenderProcess:
     def _hold_to(self, share: float) -> None:
         while self.is_running:
             time.sleep(share * TURN_S)
-            self._signal(signal.SIGSTOP)
+            self.pause()
             time.sleep((1 - share) * TURN_S)
-            self._signal(signal.SIGCONT)
+            self.go_on()
 
     @property
     def is_running(self) -> bool:
@@ -60,6 +60,14 @@ class ContenderProcess:
         """`VmHWM`: the most memory that it held; `VmRSS`: what it holds now."""
         line = next(line for line in self._proc("status").splitlines() if line.startswith(f"{which}:"))
         return int(line.split()[1]) / 1024
+
+    def pause(self) -> None:
+        """Stand still, with all its threads."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After a pause."""
+        self._signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for who does not hear."""

@@ -28,7 +28,7 @@ class Run(NamedTuple):
     microseconds per event of all events, start-up left out.
 
     `peak_mib` is None where it says nothing; `wrong` counts customers with another state in Redis than the offline
-    fold's, None where the contender did not come to an end.
+    fold's, None where the contender did not come to an end. `beside`: with whom it took turns.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Run(NamedTuple):
     cpu_us: float
     peak_mib: float | None
     wrong: int | None
+    beside: str | None = None
 
     @classmethod
     def failed(cls, name: str) -> "Run":
@@ -99,8 +100,8 @@ class Result(NamedTuple):
 
 
 def summed_up(played: Sequence[Sequence[Run]], events: int, customers: int, short_events: int) -> Result:
-    """The result of these rounds; ratios are taken within a round, so that a slow moment meets both sides."""
-    names = [run.name for run in played[0]]
+    """The result of these rounds; ratios are of two who took turns, or of one round: a slow moment meets both."""
+    names = list(dict.fromkeys(run.name for run in played[0]))
     by_name = {name: [run for runs in played for run in runs if run.name == name] for name in names}
     slow = {contender.name for contender in CONTENDERS if contender.is_slow}
     floor = _median([run.cpu_us for run in by_name.get(FOLD_ALONE, [])])
@@ -109,15 +110,24 @@ def summed_up(played: Sequence[Sequence[Run]], events: int, customers: int, shor
     ]
     goals = [(FOLD_ALONE, FOLD_GOAL), *((each.name, each.goal) for each in CONTENDERS if each.goal)]
     ratios = [
-        _ratio(f"one worker / {name}", goal, by_name[OURS], by_name[name], floor)
+        _ratio(f"one worker / {name}", goal, _beside(name, OURS, played), by_name[name], floor)
         for name, goal in goals
         if OURS in by_name and name in by_name
     ]
     for two, one, how in ((OURS_TWICE, OURS, ""), (OURS_TWICE_HELD, OURS_HELD, f", {HELD_TO} of a core each")):
         if two in by_name and one in by_name:
             what = f"two workers / one worker{how}"
-            ratios.append(_ratio(what, TWO_WORKERS_GOAL, by_name[two], by_name[one], floor))
+            ratios.append(_ratio(what, TWO_WORKERS_GOAL, by_name[two], _beside(two, one, played), floor))
     return Result(pages.machine(), len(played), events, customers, standings, ratios)
+
+
+def _beside(name: str, one: str, played: Sequence[Sequence[Run]]) -> list[Run]:
+    """By round, the run of `one` that took turns with this contender; its first where none did."""
+    return [
+        next((run for run in runs if run.name == one and run.beside == name), None)
+        or next(run for run in runs if run.name == one)
+        for runs in played
+    ]
 
 
 def _standing(name: str, runs: list[Run], floor: float | None, events: int) -> Standing:
@@ -148,7 +158,8 @@ def _ratio(what: str, goal: float, ours: list[Run], others: list[Run], floor: fl
 def as_markdown(result: Result) -> str:
     """Two tables: the contenders, and the goals with what was measured."""
     lines = [
-        f"{result.events:,} events of {result.customers:,} customers, {result.rounds} rounds in turns, medians.",
+        f"{result.events:,} events of {result.customers:,} customers, {result.rounds} rounds, medians.",
+        "Each contender took turns with one worker.",
         f"{result.machine}, shared with broker and Redis.",
         "",
         "| | events | events/s | CPU us per event | beyond the fold, us | peak memory, MiB |",

@@ -1,4 +1,4 @@
-"""Watches from outside how far a contender is (through Redis alone) and what that cost: alike for all of them.
+"""Watches from outside how far contenders are (through Redis alone) and what that cost: alike for all of them.
 
 Speed counts from the first tenth of the events on, so that joining a group does not count. CPU per event is all CPU
 up to the last event, less what the same processes need to start without events: between two moments of a run it could
@@ -6,15 +6,19 @@ not be told, because what is folded is not visible before it is written.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import redis
 
 from benchmarks.stream.processes import ContenderProcess
 from benchmarks.stream.workload import Workload
+from stream_processor.processor import LONGEST_UNWRITTEN_S
 
 POLL_S = 0.02
+# As long as a worker that is behind leaves its changes unwritten, because that goes by the clock; shorter than anybody
+# may be away from a consumer group.
+TURN_S = LONGEST_UNWRITTEN_S
 STUCK_AFTER_S = 90.0
 SETTLE_S = 10.0
 WARM_UP = 0.1
@@ -29,7 +33,7 @@ class Stuck(RuntimeError):
 
 
 class Sample(NamedTuple):
-    """At `at_s` (monotonic) this many events were visible in Redis, and `cpu_s` CPU seconds spent."""
+    """At `at_s`, a second of the contender's own time: events visible in Redis, and CPU seconds spent."""
 
     at_s: float
     cpu_s: float
@@ -61,25 +65,71 @@ class Ladder:
         return sum(ladder[seen - 1].offset + 1 for ladder, seen in zip(self._ladders, self._next, strict=True) if seen)
 
 
-def watch(client: redis.Redis, workload: Workload, processes: Sequence[ContenderProcess]) -> tuple[Sample, Sample]:
-    """The first sample past the warm-up, and the one that saw all events. Raises `Stuck`."""
-    ladder = Ladder(client, workload)
-    began: Sample | None = None
-    seen, progressed_s = 0, time.monotonic()
-    while True:
-        sample = Sample(time.monotonic(), sum(process.cpu_s() for process in processes), ladder.events())
-        if sample.events > seen:
-            seen, progressed_s = sample.events, sample.at_s
-        if began is None and sample.events >= WARM_UP * workload.events:
-            began = sample
-        if sample.events == workload.events:
-            return began or sample, sample
-        ended = next((process for process in processes if not process.is_running), None)
+class Watch:
+    """One contender from the first event to the last: `began` is the first sample past the warm-up."""
+
+    def __init__(self, client: redis.Redis, workload: Workload, processes: Sequence[ContenderProcess]) -> None:
+        self._ladder = Ladder(client, workload)
+        self._all = workload.events
+        self._processes = processes
+        self._seen, self._progressed_s = 0, 0.0
+        self.began: Sample | None = None
+        self.ended: Sample | None = None
+
+    def look(self, at_s: float) -> None:
+        """Take a sample, at this second of the contender's own time. Raises `Stuck`."""
+        sample = Sample(at_s, sum(process.cpu_s() for process in self._processes), self._ladder.events())
+        if sample.events > self._seen:
+            self._seen, self._progressed_s = sample.events, at_s
+        if self.began is None and sample.events >= WARM_UP * self._all:
+            self.began = sample
+        if sample.events == self._all:
+            self.ended = sample
+            return
+        ended = next((process for process in self._processes if not process.is_running), None)
         if ended is not None:
-            raise Stuck(f"ended after {seen:,} events:\n{ended.end_of_log()}")
-        if sample.at_s - progressed_s > STUCK_AFTER_S:
-            raise Stuck(f"no progress after {seen:,} of {workload.events:,} events:\n{processes[0].end_of_log()}")
+            raise Stuck(f"ended after {self._seen:,} events:\n{ended.end_of_log()}")
+        if at_s - self._progressed_s > STUCK_AFTER_S:
+            log = self._processes[0].end_of_log()
+            raise Stuck(f"no progress after {self._seen:,} of {self._all:,} events:\n{log}")
+
+
+def until_the_end(watched: Watch) -> None:
+    """Watch a contender that has the machine to itself. Raises `Stuck`."""
+    started_s = time.monotonic()
+    while watched.ended is None:
+        watched.look(time.monotonic() - started_s)
         time.sleep(POLL_S)
+
+
+def in_turns(
+    contestants: Sequence[tuple[Watch, Sequence[ContenderProcess]]], on_end: Callable[[int, str | None], None]
+) -> None:
+    """Watch several, of whom one runs at a time; `on_end` is told the place of who has ended, and what went wrong.
+
+    Where others share the cores, these are quicker in one minute than in the next: so they are for all contenders.
+    """
+    left = dict.fromkeys(range(len(contestants)), 0.0)  # seconds that each one has run
+    while left:
+        for place, ran_s in list(left.items()):
+            watched, processes = contestants[place]
+            started_s = time.monotonic()
+            for process in processes:
+                process.go_on()
+            fault = None
+            try:
+                while watched.ended is None and (spent_s := time.monotonic() - started_s) < TURN_S:
+                    watched.look(ran_s + spent_s)
+                    time.sleep(POLL_S)
+            except Stuck as stuck:
+                fault = str(stuck)
+            if watched.ended or fault:
+                del left[place]
+                on_end(place, fault)
+                continue
+            for process in processes:
+                process.pause()
+            left[place] = ran_s + time.monotonic() - started_s
 
 
 def cpu_until_quiet(processes: Sequence[ContenderProcess]) -> float:

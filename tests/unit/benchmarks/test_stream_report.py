@@ -37,6 +37,22 @@ def test_what_lies_beyond_the_fold_is_compared_without_it() -> None:
     assert ratio.beyond_fold == pytest.approx(10)
 
 
+def test_a_peer_stands_beside_the_run_that_took_turns_with_it() -> None:
+    other = "Bytewax"
+    runs = [
+        Run(OURS, 10_000, 16.0, 100, 0, beside=other),
+        Run(other, 10_000, 15.0, 100, 0, beside=OURS),
+        Run(OURS, 30_000, 16.0, 100, 0, beside=PEER),
+        Run(PEER, 20_000, 15.0, 100, 0, beside=OURS),
+    ]
+    result = report.summed_up([runs], 500, 20, 100)
+    assert {each.what: each.speed for each in result.ratios} == {
+        f"one worker / {PEER}": pytest.approx(1.5),
+        f"one worker / {other}": pytest.approx(1.0),
+    }
+    assert next(each.events_per_s for each in result.standings if each.name == OURS) == pytest.approx(20_000)
+
+
 def test_two_workers_held_back_stand_beside_one_held_back_alike() -> None:
     held = [Run(OURS_HELD, 6_000, 26.0, 100, 0), Run(OURS_TWICE_HELD, 11_400, 27.0, 200, 0)]
     result = report.summed_up([[Run(OURS, 16_000, 26.0, 100, 0), *held]], 500, 20, 100)
