@@ -76,7 +76,7 @@ bench-scorer: $(READY) ## customers scored a second, a full rescore, reads of ca
 bench-stream: $(READY) $(PEERS)/.ready ## the stream processor beside its peers (WRITE=1: into docs/, ARGS=...)
 	$(RUN) benchmarks.stream $(if $(WRITE),--write) $(ARGS)
 
-bench-stream-small: $(READY) $(PEERS)/.ready ## the same with a fold of three numbers (WRITE=1, ARGS=...)
+bench-stream-small: $(READY) $(PEERS)/.ready ## the same with a fold of RFM and sessions alone (WRITE=1, ARGS=...)
 	$(RUN) benchmarks.stream.small_fold benchmarks.stream $(if $(WRITE),--write) $(ARGS)
 
 bench-freshness: $(READY) ## from produced to visible in Redis at 2,000 events/s (WRITE=1, ARGS=...)

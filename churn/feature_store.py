@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
+import hiredis
 import msgspec
 import redis
 from redis.backoff import NoBackoff
@@ -35,7 +36,7 @@ _STATE: Final = b"state"
 _APPLIED: Final = b"applied"
 _REBUILT: Final = b"rebuilt"
 _OWN_FIELDS: Final = (_STATE, _APPLIED, _REBUILT)
-_COMMANDS_PER_ROUND_TRIP: Final = 1000
+_SENT_TOGETHER: Final = 500
 
 # A writer that lost its partition, or replays, comes with an offset that is applied already: it writes nothing.
 # A state holds everything up to its offset, so writing a newer one over an older one is always right, unless it grew
@@ -320,14 +321,17 @@ class RedisFeatureStore:
             raise
 
     def _exchange(self, pool: Any, commands: Sequence[Command]) -> list[Any]:
-        """The replies to these commands. Raises the first that is an error."""
+        """The replies to these commands, of which Redis always has the next ones. Raises the first that is an error."""
         connection = pool.get_connection()
         replies: list[Any] = []
+        before: Sequence[Command] = ()
         try:
-            for start in range(0, len(commands), _COMMANDS_PER_ROUND_TRIP):
-                part = commands[start : start + _COMMANDS_PER_ROUND_TRIP]
-                connection.send_packed_command(connection.pack_commands(part))
-                replies += [connection.read_response() for _ in part]
+            for start in range(0, len(commands), _SENT_TOGETHER):
+                part = commands[start : start + _SENT_TOGETHER]
+                connection.send_packed_command([b"".join(map(hiredis.pack_command, part))])
+                replies += [connection.read_response() for _ in before]
+                before = part
+            replies += [connection.read_response() for _ in before]
         except BaseException:
             connection.disconnect()  # replies that nobody read must not become those of the next caller
             raise

@@ -61,7 +61,7 @@ def create_app(
         broker_commit_interval=1.0,
         broker_session_timeout=settings.stream_session_timeout_s,
         broker_heartbeat_interval=settings.stream_session_timeout_s / 5,
-        broker_max_poll_records=4000,
+        broker_max_poll_records=topics.PARTITIONS,  # a list of each, see `batch_driver.Records`
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=5000,
         consumer_group_instance_id=settings.stream_group_instance_id,

@@ -1,7 +1,8 @@
 """Batches of messages into states: decode, skip what is applied already, update, remember what is not yet written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
@@ -10,7 +11,7 @@ import msgspec
 
 from churn import dead_letters, state
 from churn.dead_letters import DeadLetter
-from churn.events import Event, InvalidEvent, Reason, decode
+from churn.events import InvalidEvent, Reason, decode
 from churn.feature_store import Kept, StateWrite
 from churn.features import update
 from churn.forgotten import NOBODY, Forgotten
@@ -78,11 +79,15 @@ class Fold:
         self.skipped = 0
         self.refused: Counter[str] = Counter()
         self.last_refused: DeadLetter | None = None
-        self.hits = 0
         self.misses = 0
         self.dropped = 0
         self._forgotten = forgotten
-        self._decoded_by = self._purged_by = forgotten.version
+        self._purged_by = forgotten.version
+
+    @property
+    def hits(self) -> int:
+        """Events whose customer was in memory; `misses` counts those whose state had to be read."""
+        return self.applied + self.skipped + self.refused[Reason.WRONG_PARTITION] - self.misses
 
     @property
     def customers(self) -> int:
@@ -98,28 +103,6 @@ class Fold:
     def unwritten(self) -> int:
         """Customers and dead letters that wait for `take_changes`; who changed and repeated counts twice."""
         return len(self._changed) + len(self._repeated) + len(self._letters)
-
-    def decode(self, partition: int, messages: Iterable[Message]) -> list[tuple[Message, Event]]:
-        """The messages that are events, with them; the others become dead letters. Nothing of forgotten customers."""
-        self._decoded_by = self._forgotten.version
-        events = []
-        at_ms, now = -1, datetime.min
-        for message in messages:
-            if message.timestamp != at_ms:
-                at_ms, now = message.timestamp, _moment(message)
-            try:
-                events.append((message, decode(message.value, now=now, currency=self._currency)))
-            except InvalidEvent as error:
-                self._refuse(error, partition, message)
-        return self._remembered(events) if self._forgotten else events
-
-    def _remembered(self, events: list[tuple[Message, Event]]) -> list[tuple[Message, Event]]:
-        """Without those of forgotten customers. Who is in memory is not asked for: `purge` lets go of them."""
-        new = {event.customer_id for _, event in events} - self._known.keys() - self._packed.keys()
-        gone = self._forgotten.among(new)
-        kept = [each for each in events if each[1].customer_id not in gone] if gone else events
-        self.dropped += len(events) - len(kept)
-        return kept
 
     def purge(self) -> list[str]:
         """Let go of customers who are to be forgotten since the last call; nothing of them is written from now on.
@@ -143,25 +126,36 @@ class Fold:
     def _is_of_forgotten(self, letter: DeadLetter) -> bool:
         return bool(self._forgotten) and bool(self._forgotten.among(dead_letters.customers_in(letter)))
 
-    def named(self, messages: Iterable[Message]) -> list[str]:
-        """Customers whom these messages name by their keys and who are not in memory: most of the `unknown` to come."""
-        keys = {message.key for message in messages}
-        names = {key.decode(errors="replace") for key in keys if key}
-        return list(names.difference(self._known).difference(self._packed))
+    def customer_of(self, message: Message) -> str | None:
+        """Whom the event in this message is about; None where there is no event in it."""
+        with suppress(InvalidEvent):
+            return decode(message.value, now=_moment(message), currency=self._currency).customer_id
+        return None
 
-    def unknown(self, events: Sequence[tuple[Message, Event]]) -> list[str]:
-        """Customers of these events whose state has to be read first."""
-        missing = {event.customer_id for _, event in events}.difference(self._known)
-        return [customer_id for customer_id in missing if not self._is_remembered(customer_id)]
+    def unknown(self, messages: Sequence[Message], read: Container[str]) -> list[str]:
+        """Customers to be read before these messages are applied: neither in memory, nor among those `read` already.
 
-    def _is_remembered(self, customer_id: str) -> bool:
-        """Take the state to hand, if that can be done without asking the store."""
+        The keys tell who they are; the events themselves, where the first one's key does not.
+        """
+        names = {key.decode(errors="replace") for key in {message.key for message in messages} if key}
+        if self.customer_of(messages[0]) not in names:
+            names = {name for name in map(self.customer_of, messages) if name is not None}
+        return [name for name in names.difference(self._known, self._packed) if name not in read]
+
+    def _take_to_hand(self, customer_id: str, partition: int, read: dict[str, Kept | None]) -> Kept | None:
+        """The state of a customer who is not at hand, from the bytes last written or from what was `read`."""
         packed = self._packed.get(customer_id)
-        if packed is None:
-            return False
-        self._known[customer_id] = Kept(state.unpack(packed.packed), packed.partition, packed.offset, packed.rebuilt)
+        if packed is not None:
+            kept = Kept(state.unpack(packed.packed), packed.partition, packed.offset, packed.rebuilt)
+        elif customer_id in read and customer_id not in self._forgotten:
+            # It counts once: when the customer was let go of in the meantime, it is too old.
+            kept = read.pop(customer_id) or Kept(EMPTY, partition, -1)
+            self.misses += 1
+        else:
+            return None
+        self._known[customer_id] = kept
         self._count_events(customer_id)
-        return True
+        return kept
 
     def _count_events(self, customer_id: str) -> None:
         count = len(self._known[customer_id].state.recent)
@@ -173,54 +167,60 @@ class Fold:
         self._events_at_hand -= self._events.pop(customer_id, 0)
 
     def read(self, customer_ids: Sequence[str]) -> dict[str, Kept | None]:
-        """Each one's kept state. May run in another thread; pass the result to `learn`."""
+        """Each one's kept state, for `apply`. May run in another thread."""
         found = self._read_states(customer_ids)
         return {customer_id: found.get(customer_id) for customer_id in customer_ids}
 
-    def learn(self, found: Mapping[str, Kept | None], partition: int) -> None:
-        """Take the states that were read; a customer without one starts empty."""
-        for customer_id, kept in found.items():
-            self._known[customer_id] = kept or Kept(EMPTY, partition, -1)
-            self._count_events(customer_id)
-        if self._decoded_by != self._forgotten.version:
-            self._purged_by = -1  # one of them may have been put on the list, and looked for, before we had them
+    def apply(self, partition: int, messages: Iterable[Message], read: dict[str, Kept | None]) -> list[Message]:
+        """Decode these messages and update the states of their customers, skipping what is applied already.
 
-    def apply(self, partition: int, events: Iterable[tuple[Message, Event]]) -> list[tuple[Message, Event]]:
-        """Update the states of these events' customers, skipping what is applied already.
-
-        Stops before the first event whose customer is unknown; returns what is left from there on.
+        What is no event becomes a dead letter; nothing of forgotten customers. States are taken out of `read` as they
+        are needed; a customer who has none there starts empty. Stops before the first one who is not in it, nor in
+        memory; returns what is left from there on.
         """
-        known = self._known
-        changed = self._changed
+        known, changed, currency = self._known, self._changed, self._currency
+        at_ms, now = -1, datetime.min
         applied = 0
-        left = iter(events)
-        rest: list[tuple[Message, Event]] = []
-        for message, event in left:
+        left = iter(messages)
+        rest: list[Message] = []
+        for message in left:
+            if message.timestamp != at_ms:
+                at_ms, now = message.timestamp, _moment(message)
+            try:
+                event = decode(message.value, now=now, currency=currency)
+            except InvalidEvent as error:
+                self._refuse(error, partition, message)
+                continue
             customer_id = event.customer_id
-            if customer_id not in known and not self._is_remembered(customer_id):
-                rest = [(message, event), *left]
-                break
-            kept = known[customer_id]
-            if kept.partition != partition:
+            kept = known.get(customer_id) or self._take_to_hand(customer_id, partition, read)
+            if kept is None:
+                if customer_id not in self._forgotten:
+                    rest = [message, *left]
+                    break
+                self.dropped += 1
+            elif kept.partition != partition:
                 detail = f"customer {customer_id} is kept by partition {kept.partition}: key its events by customer_id"
                 self._refuse(InvalidEvent(Reason.WRONG_PARTITION, detail), partition, message)
-            elif message.offset <= kept.offset:
+            elif (offset := message.offset) <= kept.offset:
                 self.skipped += 1
                 self._repeated.add(customer_id)
             else:
-                known[customer_id] = Kept(update(kept.state, event), partition, message.offset, kept.rebuilt)
+                known[customer_id] = Kept(update(kept.state, event), partition, offset, kept.rebuilt)
                 changed.add(customer_id)
                 applied += 1
         self.applied += applied
         return rest
 
-    def pass_over(self, events: Iterable[tuple[Message, Event]]) -> None:
-        """These events of known customers count already: their states hold these messages too, and stay the same."""
-        for message, event in events:
-            kept = self._known[event.customer_id]
-            if message.offset > kept.offset:
-                self._known[event.customer_id] = msgspec.structs.replace(kept, offset=message.offset)
-                self._changed.add(event.customer_id)
+    def pass_over(self, partition: int, messages: Iterable[Message], read: dict[str, Kept | None]) -> None:
+        """These messages count already: the states of their customers hold them too, and stay the same."""
+        for message in messages:
+            customer_id = self.customer_of(message)
+            if customer_id is None:
+                continue
+            kept = self._known.get(customer_id) or self._take_to_hand(customer_id, partition, read)
+            if kept is not None and message.offset > kept.offset:
+                self._known[customer_id] = msgspec.structs.replace(kept, offset=message.offset)
+                self._changed.add(customer_id)
 
     def _refuse(self, error: InvalidEvent, partition: int, message: Message) -> None:
         letter = dead_letters.of_message(

@@ -55,8 +55,8 @@ class Metrics(Collector):
         yield _counter("events_applied", "Events folded into a state.", fold.applied)
         yield _counter("events_skipped", "Events that a state held already.", fold.skipped)
         yield _counter("forgotten_events", "Messages of forgotten customers, dropped.", fold.dropped)
-        yield _counter("cache_hits", "Events whose customer was in memory, or asked for already.", fold.hits)
-        yield _counter("cache_misses", "Customers whose state was read from Redis for a batch.", fold.misses)
+        yield _counter("cache_hits", "Events whose customer was in memory.", fold.hits)
+        yield _counter("cache_misses", "Events whose customer's state had to be read from Redis.", fold.misses)
         yield GaugeMetricFamily(f"{_PREFIX}cache_customers", "States in memory.", fold.customers)
         letters = CounterMetricFamily(f"{_PREFIX}dead_letters", "Messages that were no event.", labels=["reason"])
         for reason, count in fold.refused.items():

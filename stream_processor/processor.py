@@ -23,15 +23,13 @@ from stream_processor.metrics import Metrics
 
 # What waits for a write takes up memory, by customers and dead letters; what is not written a crash repeats, by events.
 MAX_UNWRITTEN: Final = 30_000
-MAX_UNWRITTEN_EVENTS: Final = 150_000
+MAX_UNWRITTEN_EVENTS: Final = 500_000
 BATCH_BYTES: Final = 512 * 1024
 # A worker that is behind writes less often, after half the time that it is behind: many changes of a customer cost one
 # write then. As soon as it has caught up, it writes.
 BEHIND_FROM_S: Final = 1.0
-LONGEST_UNWRITTEN_S: Final = 2.0
-LOOK_AGAIN_S: Final = 0.05
-# Some hundred events stay in the processor's cache from decoding to folding, which is faster then.
-FOLDED_TOGETHER: Final = 250
+LONGEST_UNWRITTEN_S: Final = 4.0
+LOOK_AGAIN_S: Final = 0.02
 # The batches of one fetch come one after another: their customers are written together.
 SETTLE_S: Final = 0.004
 IDLE_S: Final = 0.5
@@ -97,21 +95,13 @@ class Processor:
         fold, partition, records = self._fold, event.message.partition, batch.records
         _require_known(partition)
         refused = fold.refused.total()
-        ahead = await self._ask(fold.named(records))
-        if not self._is_current(batch):
-            return
-        for start in range(0, len(records), FOLDED_TOGETHER):
-            decoded = fold.decode(partition, records[start : start + FOLDED_TOGETHER])
-            fold.hits += len(decoded)
-            while decoded := fold.apply(partition, decoded):
-                unknown = fold.unknown(decoded)
-                fold.hits -= len(unknown)
-                ahead |= await self._ask([each for each in unknown if each not in ahead])
-                if not self._is_current(batch):
-                    return
-                # What was read counts once: after a flush has let go of a customer, it would be too old.
-                fold.learn({each: ahead.pop(each) for each in unknown}, partition)
-        self._limit.count(self._monotonic(), len(records), fold.refused.total() - refused)
+        read: dict[str, Kept | None] = {}
+        while left := fold.apply(partition, records, read):
+            records = left
+            read |= await self._ask(fold.unknown(left, read))
+            if not self._is_current(batch):
+                return
+        self._limit.count(self._monotonic(), len(batch.records), fold.refused.total() - refused)
         self._remember(event, batch)
         await self._has_room.wait()
 
@@ -189,8 +179,7 @@ class Processor:
 
     async def _ask(self, customer_ids: Sequence[str]) -> dict[str, Kept | None]:
         """What Redis keeps of each of them."""
-        self._fold.misses += len(customer_ids)
-        return await asyncio.to_thread(self._read, customer_ids) if customer_ids else {}
+        return await asyncio.to_thread(self._read, customer_ids)
 
     def _read(self, customer_ids: Sequence[str]) -> dict[str, Kept | None]:
         """Their states, but not of a Redis that may have lost what we wrote: folding on from those would hide it."""

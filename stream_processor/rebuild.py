@@ -117,14 +117,22 @@ class Rebuild:
             self._on_folded(sum(consumer.position(each) for each in ends), sum(ends.values()))
 
     def _take(self, partition: int, messages: Sequence[Any], only: Collection[str] | None) -> None:
-        decoded = self._fold.decode(partition, messages)
+        fold = self._fold
         if only is not None:
-            decoded = [(message, event) for message, event in decoded if event.customer_id in only]
-        found = self._fold.read(self._fold.unknown(decoded))
+            messages = [each for each in messages if (who := fold.customer_of(each)) is None or who in only]
+        read: dict[str, Kept | None] = {}
+        doubled = [message for message in messages if _is_doubled(message)]
+        folding = [message for message in messages if not _is_doubled(message)]
+        while folding := fold.apply(partition, folding, read):
+            read |= self._read(fold.unknown(folding, read))
+        if doubled:
+            read |= self._read(fold.unknown(doubled, read))
+        fold.pass_over(partition, doubled, read)
+
+    def _read(self, customer_ids: Sequence[str]) -> dict[str, Kept | None]:
+        found = self._fold.read(customer_ids)
         self._live.require_run(self._redis_run_id)
-        self._fold.learn(found, partition)
-        self._fold.apply(partition, [each for each in decoded if not _is_doubled(each[0])])
-        self._fold.pass_over(each for each in decoded if _is_doubled(each[0]))
+        return found
 
     def _write(self) -> None:
         self._live.erase(self._fold.purge())

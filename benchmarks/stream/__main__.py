@@ -2,14 +2,15 @@
 
 Real Kafka and Redis are started in a temporary directory; each contender folds the same events, several rounds, beside
 our worker: both run at once, but in turns of some seconds, one at a time, so that a slow moment of the machine meets
-both. Only who leaves in Redis what the offline fold gives, customer by customer, is counted.
+both. The first tenth of the events is the warm-up; speed and CPU are those of the others. Only who leaves in Redis
+what the offline fold gives, customer by customer, is counted.
 """
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,10 +22,10 @@ import redis
 from benchmarks.stream import report, small_fold, watch
 from benchmarks.stream.contenders import ALL_OURS, CONTENDERS, FOLD_ALONE, OURS, PEERS_PYTHON, Contender, Servers
 from benchmarks.stream.fold_alone import digest
-from benchmarks.stream.processes import PROJECT, ContenderProcess
+from benchmarks.stream.processes import ContenderProcess
 from benchmarks.stream.report import Result, Run
-from benchmarks.stream.watch import Watch
-from benchmarks.stream.workload import Workload, simulated
+from benchmarks.stream.watch import FoldWatch, Watch
+from benchmarks.stream.workload import Workload, empty_topic, simulated
 from churn import topics
 from stack.stack import Stack
 
@@ -32,6 +33,14 @@ SECTION = "bench-stream"
 SMALL_SECTION = "bench-stream-small"
 SHORT_TOPIC = "events-short"
 SHORT_SHARE = 5
+WARM_UP = 0.1
+
+
+class Course(NamedTuple):
+    """Events, and those of them that all fold before what counts begins."""
+
+    warm_up: Workload
+    whole: Workload
 
 
 class Arena(NamedTuple):
@@ -39,128 +48,160 @@ class Arena(NamedTuple):
 
     directory: Path
     servers: Servers
-    long: Workload
-    short: Workload
+    long: Course
+    short: Course
 
-
-def start(contender: Contender, directory: Path, servers: Servers, topic: str) -> list[ContenderProcess]:
-    """Its processes, in a group of their own that begins at the first event."""
-    group = f"bench-{uuid.uuid4().hex[:12]}"
-    return [
-        ContenderProcess(launch.command, launch.variables, directory / f"{group}-{number}.log", contender.share)
-        for number, launch in enumerate(contender.launches(servers, topic, group))
-    ]
-
-
-def startup_cpu_s(contender: Contender, directory: Path, servers: Servers) -> float:
-    """CPU seconds until it waits for events, with none there."""
-    processes = start(contender, directory, servers, topics.EVENTS)
-    try:
-        return watch.cpu_until_quiet(processes)
-    finally:
-        for process in processes:
-            process.kill()
+    def course_of(self, contender: Contender) -> Course:
+        """The events that this one gets."""
+        return self.short if contender.is_slow else self.long
 
 
 class Entrant(NamedTuple):
     """A contender that runs, with a Redis database of its own."""
 
     contender: Contender
-    workload: Workload
+    course: Course
     client: redis.Redis
     processes: list[ContenderProcess]
-    watched: Watch
+
+
+def start(contender: Contender, directory: Path, servers: Servers, topic: str) -> list[ContenderProcess]:
+    """Its processes, in a group of their own that begins at the first event."""
+    group = f"bench-{uuid.uuid4().hex[:12]}"
+    return [
+        ContenderProcess(launch.command, launch.variables, directory / f"{group}-{number}.log")
+        for number, launch in enumerate(contender.launches(servers, topic, group))
+    ]
 
 
 def enter(contender: Contender, arena: Arena, database: int) -> Entrant:
     """Start it on an empty database."""
-    workload = arena.short if contender.is_slow else arena.long
+    course = arena.course_of(contender)
     url = f"{arena.servers.redis.rpartition('/')[0]}/{database}"
     client = redis.Redis.from_url(url)
     client.flushdb()
-    processes = start(contender, arena.directory, Servers(arena.servers.kafka, url), workload.topic)
-    return Entrant(contender, workload, client, processes, Watch(client, workload, processes))
+    processes = start(contender, arena.directory, Servers(arena.servers.kafka, url), course.whole.topic)
+    return Entrant(contender, course, client, processes)
 
 
-def leave(entrant: Entrant, startup_s: float, fault: str | None) -> Run:
+def leave(entrant: Entrant, watched: Watch | None, fault: str | None) -> Run:
     """What it did, once it has ended; its processes are killed, its database is emptied."""
-    contender, workload, client, processes, watched = entrant
+    contender, (_, whole), client, processes = entrant
     try:
-        began, ended = watched.began, watched.ended
-        if fault is not None or began is None or ended is None or began is ended:
-            print(f"{contender.name}: {fault or 'all events at once; take more'}", file=sys.stderr)
+        if watched is None or watched.ended is None:
+            print(f"{contender.name}: {fault}", file=sys.stderr)
             return Run.failed(contender.name)
+        began, ended = watched.began, watched.ended
         memory = sum(process.memory_mib() for process in processes)
-        watch.settle(client, workload)
-        wrong = watch.wrong_customers(client, workload)
+        watch.settle(client, whole)
+        wrong = watch.wrong_customers(client, whole)
     finally:
         for process in processes:
             process.kill()
         client.flushdb()
-    speed = (ended.events - began.events) / (ended.at_s - began.at_s)
-    return Run(contender.name, speed, (ended.cpu_s - startup_s) / workload.events * 1e6, memory, wrong)
+    events = ended.events - began.events
+    return Run(contender.name, events / ended.at_s, (ended.cpu_s - began.cpu_s) / events * 1e6, memory, wrong)
 
 
-def run_alone(contender: Contender, arena: Arena, startup_s: float) -> list[Run]:
-    """One contender from an empty Redis to the last event."""
-    entrant = enter(contender, arena, 0)
-    try:
-        watch.until_the_end(entrant.watched)
-    except watch.Stuck as stuck:
-        return [leave(entrant, startup_s, str(stuck))]
-    return [leave(entrant, startup_s, None)]
+def run(together: Sequence[Contender], arena: Arena, *, is_beside_fold: bool = False) -> list[Run]:
+    """One contender alone, or two of whom one runs at a time, from an empty Redis to the last event.
 
-
-def run_beside(ours: Contender, other: Contender, arena: Arena, startup_s: dict[str, float]) -> list[Run]:
-    """Both at once, one of them running at a time; both runs say beside whom."""
-    pair = (ours, other)
-    entrants = [enter(contender, arena, database) for database, contender in enumerate(pair)]
-    runs: dict[str, Run] = {}
+    `is_beside_fold`: the other one is the fold alone.
+    """
+    courses = {each.whole.topic: each for each in (arena.course_of(contender) for contender in together)}.values()
+    for course in courses:
+        empty_topic(arena.servers.kafka, course.whole.topic)
+        course.warm_up.publish(arena.servers.kafka)
+    entrants = [enter(contender, arena, database) for database, contender in enumerate(together)]
+    alone = [start_fold_alone(arena)] if is_beside_fold else []
+    runs: list[Run] = []
+    turns: list[tuple[Watch | FoldWatch, list[ContenderProcess]]] = []
 
     def on_end(place: int, fault: str | None) -> None:
-        name = pair[place].name
-        runs[name] = leave(entrants[place], startup_s[name], fault)._replace(beside=pair[1 - place].name)
+        watched = turns[place][0]
+        ended = leave_fold_alone(alone[0], watched, arena) if isinstance(watched, FoldWatch) else None
+        runs.append(ended or leave(ready[place], watched, fault))
 
     try:
-        for entrant in entrants:
-            for process in entrant.processes:
-                process.pause()
-        watch.in_turns([(entrant.watched, entrant.processes) for entrant in entrants], on_end)
+        faults = [warm_up(entrant) for entrant in entrants]
+        runs += [leave(each, None, fault) for each, fault in zip(entrants, faults, strict=True) if fault]
+        ready = [each for each, fault in zip(entrants, faults, strict=True) if not fault]
+        for course in courses:
+            course.whole.publish(arena.servers.kafka, first=course.warm_up.events)
+        turns += [(begin(entrant), entrant.processes) for entrant in ready]
+        turns += [(FoldWatch(process), [process]) for process in alone]
+        watch.in_turns(turns, on_end)
     finally:
-        for entrant in entrants:
-            for process in entrant.processes:
-                process.kill()
-    return [runs[contender.name] for contender in pair]
+        for process in [*alone, *(process for entrant in entrants for process in entrant.processes)]:
+            process.kill()
+    if len(runs) < 2:
+        return runs
+    return [run._replace(beside=other.name) for run, other in zip(runs, runs[::-1], strict=True)]
 
 
-def run_fold_alone(arena: Arena) -> list[Run]:
-    """The floor: the same events from memory, in a process of its own."""
-    payloads = arena.directory / "payloads"
-    first = round(arena.long.events * watch.WARM_UP)
-    command = small_fold.command(sys.executable, "benchmarks.stream.fold_alone", [str(payloads), str(first)])
-    told = json.loads(subprocess.run(command, cwd=PROJECT, check=True, capture_output=True).stdout)
-    is_right = told["digest"] == digest({customer: packed for customer, (packed, _) in arena.long.expected.items()})
-    speed, cpu_us = (arena.long.events - first) / told["seconds"], told["cpu_seconds"] / arena.long.events * 1e6
-    return [Run(FOLD_ALONE, speed, cpu_us, None, 0 if is_right else None)]
+def warm_up(entrant: Entrant) -> str | None:
+    """Wait until the first events are folded, then let it stand still; what went wrong, if anything did."""
+    try:
+        watch.until_the_end(Watch(entrant.client, entrant.course.warm_up, entrant.processes))
+    except watch.Stuck as stuck:
+        return str(stuck)
+    watch.settle(entrant.client, entrant.course.warm_up)
+    for process in entrant.processes:
+        process.pause()
+    return None
 
 
-def play(arena: Arena, rounds: int, contenders: Sequence[Contender], startup_s: dict[str, float]) -> list[list[Run]]:
+def begin(entrant: Entrant) -> Watch:
+    """From here on it counts."""
+    if entrant.contender.share < 1:
+        for process in entrant.processes:
+            process.hold_to(entrant.contender.share)
+    return Watch(entrant.client, entrant.course.whole, entrant.processes, entrant.course.warm_up)
+
+
+def start_fold_alone(arena: Arena) -> ContenderProcess:
+    """The floor: the same events from memory, in a process of its own, ready for those after the warm-up."""
+    command = small_fold.command(
+        sys.executable,
+        "benchmarks.stream.fold_alone",
+        [str(arena.directory / "payloads"), str(arena.long.warm_up.events)],
+    )
+    process = ContenderProcess(command, {}, arena.directory / "fold-alone.log")
+    while process.is_running and not process.is_paused:
+        time.sleep(watch.POLL_S)
+    return process
+
+
+def leave_fold_alone(process: ContenderProcess, watched: FoldWatch, arena: Arena) -> Run:
+    """What it took, and whether it came to the same states as the offline fold."""
+    process.wait()
+    whole = arena.long.whole
+    if watched.ended is None or len(told := watched.log_lines()) != 2:
+        return Run.failed(FOLD_ALONE)
+    is_right = told[1] == digest({customer: packed for customer, (packed, _) in whole.expected.items()})
+    events = whole.events - arena.long.warm_up.events
+    return Run(FOLD_ALONE, events / watched.ended, float(told[0]) / events * 1e6, None, 0 if is_right else None)
+
+
+def play(arena: Arena, rounds: int, contenders: Sequence[Contender]) -> list[list[Run]]:
     """One list per round: the fold alone, our worker beside each of the others, and those that are held, one by one."""
     ours = next((each for each in contenders if each.name == OURS), None)
     played = []
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
-        steps: list[Callable[[], list[Run]]] = [partial(run_fold_alone, arena)]
+        steps: list[Callable[[], list[Run]]] = []
+        if ours is not None:
+            steps.append(partial(run, [ours], arena, is_beside_fold=True))
         for each in contenders:
             if each.share < 1 or ours is None:
-                steps.append(partial(run_alone, each, arena, startup_s[each.name]))
+                steps.append(partial(run, [each], arena))
             elif each is not ours:
-                steps.append(partial(run_beside, ours, each, arena, startup_s))
+                steps.append(partial(run, [ours, each], arena))
         runs = []
         for step in steps:
             ended = step()
-            for run in ended:
-                print(f"  {run.name}: {run.describe()}", file=sys.stderr, flush=True)
+            for one in ended:
+                print(f"  {one.name}: {one.describe()}", file=sys.stderr, flush=True)
             runs += ended
         played.append(runs)
     return played
@@ -196,22 +237,23 @@ def _measure(options: argparse.Namespace) -> Result:
         # No rewriting of the file in the middle of one contender's run.
         quiet = {"redis": {"auto-aof-rewrite-percentage": "0"}}
         with Stack(directory, services=("redis", "kafka"), free_ports=True, settings=quiet) as stack:
-            print("starting each contender without events; simulating, folding offline, publishing", file=sys.stderr)
+            print("simulating, folding offline", file=sys.stderr)
             topics.create(stack.kafka.address)
             servers = Servers(stack.kafka.address, stack.redis.url)
             chosen = [
                 each for each in CONTENDERS if not options.only or any(part in each.name for part in options.only)
             ]
-            startup_s = {each.name: startup_cpu_s(each, directory, servers) for each in chosen}
             payloads = simulated(options.events, options.customers)
-            long = Workload(topics.EVENTS, payloads)
-            short = Workload(SHORT_TOPIC, payloads[: len(payloads) // SHORT_SHARE])
-            for workload in (long, short):
-                workload.publish(stack.kafka.address)
-            long.save(directory / "payloads")
-            arena = Arena(directory, servers, long, short)
-            played = play(arena, options.rounds, chosen, startup_s)
-    return report.summed_up(played, long.events, len(long.expected), short.events)
+            long = _course(topics.EVENTS, payloads)
+            short = _course(SHORT_TOPIC, payloads[: len(payloads) // SHORT_SHARE])
+            long.whole.save(directory / "payloads")
+            played = play(Arena(directory, servers, long, short), options.rounds, chosen)
+    whole = long.whole
+    return report.summed_up(played, whole.events, len(whole.expected), short.whole.events)
+
+
+def _course(topic: str, payloads: list[bytes]) -> Course:
+    return Course(Workload(topic, payloads[: round(len(payloads) * WARM_UP)]), Workload(topic, payloads))
 
 
 if __name__ == "__main__":

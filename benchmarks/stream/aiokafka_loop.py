@@ -18,6 +18,7 @@ async def run(told: Arguments) -> None:
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         fetch_max_wait_ms=50,
+        session_timeout_ms=45_000,  # as librdkafka has it: it stands still while others take their turn
     )
     await consumer.start()
     fold = PeerFold(told.redis, told.flush_interval_s)

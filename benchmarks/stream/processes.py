@@ -22,11 +22,9 @@ def cpu_s(pid: int) -> float:
 
 
 class ContenderProcess:
-    """One process of a contender, from the project's root; of the time it may run for `share` only."""
+    """One process of a contender, from the project's root."""
 
-    def __init__(
-        self, command: Sequence[str], variables: Mapping[str, str], log_file: Path, share: float = 1.0
-    ) -> None:
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str], log_file: Path) -> None:
         self.log_file = log_file
         with log_file.open("wb") as output:
             self._process = subprocess.Popen(
@@ -38,8 +36,10 @@ class ContenderProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if share < 1:
-            Thread(target=self._hold_to, args=(share,), daemon=True).start()
+
+    def hold_to(self, share: float) -> None:
+        """From now on let it run for this share of the time only."""
+        Thread(target=self._hold_to, args=(share,), daemon=True).start()
 
     def _hold_to(self, share: float) -> None:
         while self.is_running:
@@ -85,6 +85,15 @@ class ContenderProcess:
         with suppress(ProcessLookupError):
             if self.is_running:
                 os.killpg(self._process.pid, number)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it stands still, by itself or because of `pause`."""
+        return self._proc("stat").rpartition(")")[2].split()[0] == "T"
+
+    def wait(self) -> None:
+        """Until it has ended by itself."""
+        self._process.wait(STOP_TIMEOUT_S)
 
     def end_of_log(self) -> str:
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-15:])

@@ -24,8 +24,7 @@ TWO_WORKERS_GOAL: Final = 1.6
 
 
 class Run(NamedTuple):
-    """One contender in one round: events per second between the end of the warm-up and the last event, and CPU
-    microseconds per event of all events, start-up left out.
+    """One contender in one round: events per second of its own time, and CPU microseconds per event, after the warm-up.
 
     `peak_mib` is None where it says nothing; `wrong` counts customers with another state in Redis than the offline
     fold's, None where the contender did not come to an end. `beside`: with whom it took turns.

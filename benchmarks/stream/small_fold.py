@@ -1,4 +1,4 @@
-"""A fold of three numbers in the place of Ebb's, so that what a framework itself costs is not hidden behind the fold.
+"""RFM and sessions since the beginning, in the place of Ebb's fold: what a framework itself costs shows beside it.
 
     python -m benchmarks.stream.small_fold MODULE ARGUMENTS...
 
@@ -15,16 +15,21 @@ import msgspec
 import churn.features
 import churn.state
 from churn.events import Event, epoch_ms, line_minor
+from churn.summary import SESSION_GAP_MS
 
 NAME: Final = "benchmarks.stream.small_fold"
 
 
-class Sums(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Events of a customer, their money in minor units, and when the newest of them happened."""
+class Rfm(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Counts of a customer, money in minor units, and the times of the first and the latest event in epoch ms."""
 
-    events: int
-    minor: int
-    last_ms: int
+    events: int = 0
+    sessions: int = 0
+    purchases: int = 0
+    spent_minor: int = 0
+    refunded_minor: int = 0
+    first_ms: int = 0
+    latest_ms: int = 0
 
     @property
     def recent(self) -> tuple[()]:
@@ -33,20 +38,30 @@ class Sums(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Sums).decode
+_decode: Final = msgspec.msgpack.Decoder(Rfm).decode
 
 
-def update(state: Sums, event: Event) -> Sums:
-    """The sums after this event."""
-    minor = line_minor(event) if event.price is not None else 0
-    return Sums(state.events + 1, state.minor + minor, max(state.last_ms, epoch_ms(event.occurred_at)))
+def update(state: Rfm, event: Event) -> Rfm:
+    """The counts after this event; a session ends after half an hour without one."""
+    at_ms = epoch_ms(event.occurred_at)
+    minor = line_minor(event)
+    is_purchase = event.event_type == "purchase"
+    return Rfm(
+        state.events + 1,
+        state.sessions + (at_ms - state.latest_ms > SESSION_GAP_MS),
+        state.purchases + is_purchase,
+        state.spent_minor + (minor if is_purchase else 0),
+        state.refunded_minor + (minor if event.event_type == "refund" else 0),
+        state.first_ms or at_ms,
+        max(state.latest_ms, at_ms),
+    )
 
 
 def install() -> None:
     """Put it into `churn`; whoever is imported afterwards folds with it."""
     small: dict[Any, dict[str, Any]] = {
         churn.features: {"update": update},
-        churn.state: {"EMPTY": Sums(0, 0, 0), "pack": _encode, "unpack": _decode},
+        churn.state: {"EMPTY": Rfm(), "pack": _encode, "unpack": _decode},
     }
     for module, names in small.items():
         for name, value in names.items():

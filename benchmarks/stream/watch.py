@@ -1,8 +1,7 @@
 """Watches from outside how far contenders are (through Redis alone) and what that cost: alike for all of them.
 
-Speed counts from the first tenth of the events on, so that joining a group does not count. CPU per event is all CPU
-up to the last event, less what the same processes need to start without events: between two moments of a run it could
-not be told, because what is folded is not visible before it is written.
+What is folded is not visible before it is written, so how far a contender is between two writes could not be told.
+Therefore it first folds the first tenth of the events to the end, and what counts begins where it is shown the others.
 """
 
 import time
@@ -21,10 +20,6 @@ POLL_S = 0.02
 TURN_S = LONGEST_UNWRITTEN_S
 STUCK_AFTER_S = 90.0
 SETTLE_S = 10.0
-WARM_UP = 0.1
-QUIET_WINDOW_S = 0.5
-QUIET_SHARE = 0.1
-QUIET_FOR_S = 1.0
 _LOOKED_AT = (0, 1, 3, 7, 15, 31, 63)
 
 
@@ -33,7 +28,7 @@ class Stuck(RuntimeError):
 
 
 class Sample(NamedTuple):
-    """At `at_s`, a second of the contender's own time: events visible in Redis, and CPU seconds spent."""
+    """At `at_s`, a second of the contender's own time: events visible in Redis, and CPU seconds since its start."""
 
     at_s: float
     cpu_s: float
@@ -66,23 +61,31 @@ class Ladder:
 
 
 class Watch:
-    """One contender from the first event to the last: `began` is the first sample past the warm-up."""
+    """One contender from now on to the last event of the workload, of which it has folded those of `folded`."""
 
-    def __init__(self, client: redis.Redis, workload: Workload, processes: Sequence[ContenderProcess]) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        workload: Workload,
+        processes: Sequence[ContenderProcess],
+        folded: Workload | None = None,
+    ) -> None:
         self._ladder = Ladder(client, workload)
         self._all = workload.events
         self._processes = processes
-        self._seen, self._progressed_s = 0, 0.0
-        self.began: Sample | None = None
+        self._progressed_s = 0.0
+        self.began = Sample(0.0, self._cpu_s(), folded.events if folded else 0)
+        self._seen = self.began.events
         self.ended: Sample | None = None
+
+    def _cpu_s(self) -> float:
+        return sum(process.cpu_s() for process in self._processes)
 
     def look(self, at_s: float) -> None:
         """Take a sample, at this second of the contender's own time. Raises `Stuck`."""
-        sample = Sample(at_s, sum(process.cpu_s() for process in self._processes), self._ladder.events())
+        sample = Sample(at_s, self._cpu_s(), self._ladder.events())
         if sample.events > self._seen:
             self._seen, self._progressed_s = sample.events, at_s
-        if self.began is None and sample.events >= WARM_UP * self._all:
-            self.began = sample
         if sample.events == self._all:
             self.ended = sample
             return
@@ -94,6 +97,25 @@ class Watch:
             raise Stuck(f"no progress after {self._seen:,} of {self._all:,} events:\n{log}")
 
 
+class FoldWatch:
+    """The fold alone, which has no Redis to show what it has done: its log says when it has folded all."""
+
+    def __init__(self, process: ContenderProcess) -> None:
+        self._process = process
+        self.ended: float | None = None
+
+    def look(self, at_s: float) -> None:
+        """Notes the second of its own time in which it has ended. Raises `Stuck`."""
+        if self.log_lines():
+            self.ended = at_s
+        elif not self._process.is_running:
+            raise Stuck(f"ended too early:\n{self._process.end_of_log()}")
+
+    def log_lines(self) -> list[str]:
+        """Those that are complete."""
+        return self._process.log_file.read_text().split("\n")[:-1]
+
+
 def until_the_end(watched: Watch) -> None:
     """Watch a contender that has the machine to itself. Raises `Stuck`."""
     started_s = time.monotonic()
@@ -103,7 +125,8 @@ def until_the_end(watched: Watch) -> None:
 
 
 def in_turns(
-    contestants: Sequence[tuple[Watch, Sequence[ContenderProcess]]], on_end: Callable[[int, str | None], None]
+    contestants: Sequence[tuple[Watch | FoldWatch, Sequence[ContenderProcess]]],
+    on_end: Callable[[int, str | None], None],
 ) -> None:
     """Watch several, of whom one runs at a time; `on_end` is told the place of who has ended, and what went wrong.
 
@@ -130,20 +153,6 @@ def in_turns(
             for process in processes:
                 process.pause()
             left[place] = ran_s + time.monotonic() - started_s
-
-
-def cpu_until_quiet(processes: Sequence[ContenderProcess]) -> float:
-    """CPU seconds until the processes have been nearly idle for a second. Raises `Stuck`."""
-    ends = time.monotonic() + STUCK_AFTER_S
-    spent_s, quiet = 0.0, 0
-    while time.monotonic() < ends:
-        time.sleep(QUIET_WINDOW_S)
-        before_s, spent_s = spent_s, sum(process.cpu_s() for process in processes)
-        # The first window is never quiet: nothing was spent before it.
-        quiet = quiet + 1 if before_s and spent_s - before_s < QUIET_SHARE * QUIET_WINDOW_S * len(processes) else 0
-        if quiet * QUIET_WINDOW_S >= QUIET_FOR_S:
-            return spent_s
-    raise Stuck(f"not quiet without events after {STUCK_AFTER_S:.0f} s:\n{processes[0].end_of_log()}")
 
 
 def wrong_customers(client: redis.Redis, workload: Workload) -> int:

@@ -1,13 +1,14 @@
 """The events of a benchmark, what Redis must hold in the end, and by which customers one sees how far a worker is."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import TopicAlreadyExistsError
 
 from churn import topics
 from churn.events import Event, decode, encode
@@ -20,6 +21,8 @@ UNTIL: Final = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS: Final = 365
 SEED: Final = 7
 RUNGS: Final = 100
+PATIENCE_S: Final = 30.0
+_CONFIG: Final = next(each.config for each in topics.ALL if each.name == topics.EVENTS)
 
 
 class Rung(NamedTuple):
@@ -57,11 +60,10 @@ class Workload:
     def _decoded(self) -> Iterator[Event]:
         return (decode(payload, now=UNTIL, currency="EUR") for payload in self.payloads)
 
-    def publish(self, bootstrap_servers: str) -> None:
-        """Bring the events to the topic, which is made if need be, by customer as the producer does."""
-        _create_topic(bootstrap_servers, self.topic)
+    def publish(self, bootstrap_servers: str, first: int = 0) -> None:
+        """Bring the events from number `first` on to the topic, by customer as the producer does."""
         sink = KafkaSink(bootstrap_servers, self.topic)
-        for event in self._decoded():
+        for event in islice(self._decoded(), first, None):
             sink.add(event, event.occurred_at)
         sink.flush()
         sink.close()
@@ -85,11 +87,22 @@ def _ladder(partition: int, last: dict[str, tuple[int, int]]) -> list[Rung]:
     return rungs[::-1][::step][::-1]
 
 
-def _create_topic(bootstrap_servers: str, topic: str) -> None:
+def empty_topic(bootstrap_servers: str, topic: str) -> None:
+    """Make the topic as it is for events, without those that it held before."""
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
-        admin.create_topics([NewTopic(topic, topics.PARTITIONS, 1)])
-    except TopicAlreadyExistsError:
-        pass
+        if topic in admin.list_topics():
+            admin.delete_topics([topic])
+            _wait_until(lambda: topic not in admin.list_topics())
+        admin.create_topics([NewTopic(topic, topics.PARTITIONS, 1, topic_configs=_CONFIG)])
+        _wait_until(lambda: topic in admin.list_topics())
     finally:
         admin.close()
+
+
+def _wait_until(is_done: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while not is_done():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"Kafka did not make or remove the topic within {PATIENCE_S:.0f} s")
+        time.sleep(0.05)

@@ -32,13 +32,13 @@ def a_fold(store: MemoryFeatureStore, max_customers: int = 10, **bounds: int) ->
 
 
 def take(fold: Fold, partition: int, records: list[Record]) -> None:
-    events = fold.decode(partition, records)
-    fold.learn(fold.read(fold.unknown(events)), partition)
-    fold.apply(partition, events)
+    left = fold.apply(partition, records, {})
+    if left:
+        assert fold.apply(partition, left, fold.read(fold.unknown(left, {}))) == []
 
 
 def records(*events: Event, start: int = 0) -> list[Record]:
-    return [Record(start + place, encode(event)) for place, event in enumerate(events)]
+    return [Record(start + place, encode(event), key=event.customer_id.encode()) for place, event in enumerate(events)]
 
 
 def test_the_states_of_a_batch_are_those_of_the_fold() -> None:
@@ -90,7 +90,7 @@ def test_what_is_not_written_yet_is_not_let_go() -> None:
     assert [write.customer_id for write in changes.announced] == ["a"]
     assert sorted(write.customer_id for write in changes.writes) == ["c", "d"]
     fold.evict()
-    assert sorted(fold.unknown([(Record(9, None), view(5, name)) for name in "abcd"])) == ["a", "b"]
+    assert sorted(fold.unknown(records(*(view(5, name) for name in "abcd")), {})) == ["a", "b"]
 
 
 def test_a_customer_not_at_hand_is_folded_on_from_the_bytes_without_asking_the_store() -> None:
@@ -98,7 +98,7 @@ def test_a_customer_not_at_hand_is_folded_on_from_the_bytes_without_asking_the_s
     take(fold, 3, records(view(1, "a"), view(2, "b")))
     fold.take_changes()
     fold.evict()
-    assert fold.unknown([(Record(2, None), view(3, "a"))]) == []
+    assert fold.unknown(records(view(3, "a")), {}) == []
     take(fold, 3, records(view(3, "a"), start=2))
     (write,) = fold.take_changes().writes
     assert (write.packed, write.offset) == (pack(replay([view(1, "a"), view(3, "a")])), 2)
@@ -119,11 +119,10 @@ def test_busy_customers_at_hand_leave_room_for_fewer_others() -> None:
 def test_folding_stops_before_an_unknown_customer_and_goes_on_there() -> None:
     fold = a_fold(MemoryFeatureStore())
     take(fold, 3, records(view(1, "a")))
-    events = fold.decode(3, records(view(2, "a"), view(3, "b"), view(4, "a"), start=1))
-    left = fold.apply(3, events)
-    assert left == events[1:]
-    fold.learn(fold.read(["b"]), 3)
-    assert fold.apply(3, left) == []
+    messages = records(view(2, "a"), view(3, "b"), view(4, "a"), start=1)
+    left = fold.apply(3, messages, {})
+    assert left == messages[1:]
+    assert fold.apply(3, left, fold.read(["b"])) == []
     packed = {write.customer_id: write.packed for write in fold.take_changes().writes}
     assert packed == {
         "a": pack(replay([view(1, "a"), view(2, "a"), view(4, "a")])),
@@ -131,13 +130,38 @@ def test_folding_stops_before_an_unknown_customer_and_goes_on_there() -> None:
     }
 
 
-def test_keys_name_the_customers_that_are_not_in_memory() -> None:
+def test_what_was_read_counts_once() -> None:
+    fold = a_fold(MemoryFeatureStore(), max_customers=1)
+    read = fold.read(["a"])
+    assert fold.apply(3, records(view(1, "a")), read) == []
+    fold.take_changes()
+    assert fold.apply(3, records(view(1, "b"), start=1), fold.read(["b"])) == []
+    fold.take_changes()
+    fold.evict()
+    again = records(view(2, "a"), start=2)
+    assert fold.apply(3, again, read) == again, "what lies in the store is newer by now"
+
+
+def test_hits_are_the_events_for_whom_nothing_was_read() -> None:
+    fold = a_fold(MemoryFeatureStore())
+    take(fold, 3, records(view(1, "a"), view(2, "b"), view(3, "a")))
+    take(fold, 5, records(view(4, "a")))
+    assert (fold.hits, fold.misses) == (2, 2)
+
+
+def test_keys_name_the_customers_to_be_read() -> None:
     fold = a_fold(MemoryFeatureStore(), max_at_hand=1)
     take(fold, 3, records(view(1, "a"), view(2, "b")))
     fold.take_changes()
     fold.evict()
-    messages = [Record(5, b"{", key=key) for key in (b"a", b"b", b"c", b"c", b"", None, b"\xff")]
-    assert sorted(fold.named(messages)) == ["c", "\ufffd"]
+    bad = [Record(5, b"{", key=key) for key in (b"a", b"b", b"d", b"", None, b"\xff")]
+    assert sorted(fold.unknown([*records(view(3, "c")), *bad], {"d": None})) == ["c", "\ufffd"]
+
+
+def test_events_name_the_customers_to_be_read_where_their_keys_do_not() -> None:
+    fold = a_fold(MemoryFeatureStore())
+    keyed_otherwise = [Record(number, encode(view(1, name)), key=b"k") for number, name in enumerate("ab")]
+    assert sorted(fold.unknown([*keyed_otherwise, Record(2, b"{")], {})) == ["a", "b"]
 
 
 def test_forgetting_leaves_nothing_to_write() -> None:
@@ -145,7 +169,7 @@ def test_forgetting_leaves_nothing_to_write() -> None:
     take(fold, 3, [*records(view(1)), Record(1, b"{")])
     fold.forget()
     assert fold.take_changes() == ([], [], [])
-    assert fold.unknown([(Record(0, None), view(1))]) == ["c1"]
+    assert fold.unknown(records(view(1)), {}) == ["c1"]
 
 
 KEY = b"a secret of sixteen"
@@ -178,14 +202,14 @@ def test_a_customer_in_memory_is_let_go_when_put_on_the_list() -> None:
     assert fold.take_changes().writes == []
 
 
-def test_a_customer_put_on_the_list_while_their_state_is_read_is_let_go_before_the_next_write() -> None:
+def test_a_customer_put_on_the_list_while_their_state_is_read_is_not_folded() -> None:
     forgotten = Forgotten(KEY)
     fold = a_forgetful_fold(forgotten)
-    events = fold.decode(3, records(view(1, "c1"), view(2, "c2")))
-    unknown = fold.unknown(events)
+    messages = records(view(1, "c1"), view(2, "c2"))
+    left = fold.apply(3, messages, {})
+    read = fold.read(fold.unknown(left, {}))
     forgotten.add(digest(KEY, "c1"))
     assert fold.purge() == []
-    fold.learn(fold.read(unknown), 3)
-    fold.apply(3, events)
-    assert fold.purge() == ["c1"]
+    assert fold.apply(3, left, read) == []
+    assert (fold.purge(), fold.dropped) == ([], 1)
     assert [write.customer_id for write in fold.take_changes().writes] == ["c2"]
