@@ -57,6 +57,8 @@ class Records(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka's clas
     long as decoding an event. Of transactions nothing is known here: the app reads whatever is written.
     """
 
+    next_fetch_offset: int
+
     def _unpack_records(self) -> Iterator[list[Any]]:
         waiting: list[Any] = []
         while self._records.has_next():
