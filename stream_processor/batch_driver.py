@@ -8,7 +8,6 @@ app, agent, assignment, acknowledgement and commit stay Faust's. A batch counts 
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import structlog
@@ -108,7 +107,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # Faust's classes are unt
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Batch]]:
         records = await super()._getmany(active_partitions, timeout)
-        return {tp: [Batch(list(chain.from_iterable(lists)), self.epoch)] for tp, lists in records.items() if lists}
+        return {tp: [Batch(found, self.epoch) for found in lists] for tp, lists in records.items()}
 
     def _to_message(self, tp: TP, record: Batch) -> Any:
         self._check_resumed_where_committed(tp, record.records[0].offset)
