@@ -23,7 +23,7 @@ from kafka import KafkaProducer
 from benchmarks.fold import decode_all, fold_all, payloads
 from churn import topics
 from churn.events import InvalidEvent, encode
-from producer.sent import HEADER, Place
+from producer.sent import Place
 from producer.sinks import BATCH_BYTES, LINGER_MS, MAX_UNACKNOWLEDGED, partition_of
 from producer.source import open_source
 from stack.stack import Stack
@@ -45,7 +45,7 @@ def by_kafka_python(address: str, messages: Messages) -> None:
     )
     for key, value in messages:
         partition = partition_of(key, topics.PARTITIONS)
-        producer.send(topics.EVENTS, value, key, headers=[(HEADER, MARK)], partition=partition)
+        producer.send(topics.EVENTS, value, key, headers=[(topics.SOURCE_HEADER, MARK)], partition=partition)
     producer.flush()
     producer.close()
 
@@ -68,7 +68,7 @@ def by_confluent_kafka(address: str, messages: Messages) -> None:
     for key, value in messages:
         while True:
             try:
-                producer.produce(topics.EVENTS, value, key, headers={HEADER: MARK})
+                producer.produce(topics.EVENTS, value, key, headers={topics.SOURCE_HEADER: MARK})
                 break
             except BufferError:
                 producer.poll(0.1)

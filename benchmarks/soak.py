@@ -154,7 +154,7 @@ def _copy(events: Table, path: Path) -> int:
     if events.num_rows:
         path.parent.mkdir(parents=True)
         parquet.write_table(events, path)
-    return events.num_rows
+    return int(events.num_rows)
 
 
 class Soak:

@@ -118,9 +118,11 @@ def run(together: Sequence[Contender], arena: Arena, *, is_beside_fold: bool = F
     turns: list[tuple[Watch | FoldWatch, list[ContenderProcess]]] = []
 
     def on_end(place: int, fault: str | None) -> None:
-        watched = turns[place][0]
-        ended = leave_fold_alone(alone[0], watched, arena) if isinstance(watched, FoldWatch) else None
-        runs.append(ended or leave(ready[place], watched, fault))
+        watched, _ = turns[place]
+        if isinstance(watched, FoldWatch):
+            runs.append(leave_fold_alone(alone[0], watched, arena))
+        else:
+            runs.append(leave(ready[place], watched, fault))
 
     try:
         faults = [warm_up(entrant) for entrant in entrants]

@@ -20,7 +20,7 @@ BATCH = 4000
 Item = TypeVar("Item")
 
 
-class WritingPartition(StatelessSinkPartition[Item]):
+class WritingPartition(StatelessSinkPartition[Item]):  # type: ignore[misc] # the framework lives in an environment of its own
     """Writes by the interval what `fold` holds; whoever changes `fold` holds `folding`."""
 
     def __init__(self, told: Arguments) -> None:
@@ -47,7 +47,7 @@ class FoldPartition(WritingPartition[KafkaSourceMessage]):
                 self.fold.apply(partition, [(message.offset, message.value) for message in of_partition])
 
 
-class WritingSink(DynamicSink[Item]):
+class WritingSink(DynamicSink[Item]):  # type: ignore[misc] # the framework lives in an environment of its own
     """One partition of this kind per worker."""
 
     def __init__(self, kind: type[WritingPartition[Item]], told: Arguments) -> None:

@@ -2,8 +2,10 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
+from operator import methodcaller
+from typing import Any
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.stream.peer_fold import Arguments, PeerFold, Pending, arguments
 
@@ -26,8 +28,8 @@ def run(told: Arguments) -> None:
     writing: Future[Pending] | None = None
     with ThreadPoolExecutor(1) as writer:
         while True:
-            messages = consumer.consume(BATCH, 0.02)
-            for partition, of_partition in groupby(messages, Message.partition):
+            messages: list[Any] = consumer.consume(BATCH, 0.02)
+            for partition, of_partition in groupby(messages, methodcaller("partition")):
                 fold.apply(partition, [(message.offset(), message.value()) for message in of_partition])
             if writing is not None and writing.done():
                 positions = writing.result().positions

@@ -30,7 +30,7 @@ def create_app(told: Arguments) -> faust.App:
     )
     fold = PeerFold(told.redis, 0.0)
 
-    @app.agent(app.topic(told.topic, key_type=bytes, value_type=bytes), concurrency=1)
+    @app.agent(app.topic(told.topic, key_type=bytes, value_type=bytes), concurrency=1)  # type: ignore[untyped-decorator]
     async def fold_events(stream: Any) -> None:
         async for events in stream.take_events(BATCH, within=told.flush_interval_s):
             for partition, of_partition in groupby(events, lambda event: event.message.partition):

@@ -11,7 +11,7 @@ from churn import state as states
 from churn.feature_store import Kept
 
 
-class StatesSink(BatchingSink):
+class StatesSink(BatchingSink):  # type: ignore[misc] # the framework lives in an environment of its own
     """Writes what Quix collected since the last checkpoint; the last state of a customer is the one that counts."""
 
     def __init__(self, fold: PeerFold) -> None:

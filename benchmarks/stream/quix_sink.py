@@ -9,7 +9,7 @@ from quixstreams.sinks import BatchingSink, SinkBatch
 from benchmarks.stream.peer_fold import Arguments, PeerFold, arguments
 
 
-class FoldSink(BatchingSink):
+class FoldSink(BatchingSink):  # type: ignore[misc] # the framework lives in an environment of its own
     """Folds and writes what Quix collected; Quix commits after it."""
 
     def __init__(self, fold: PeerFold) -> None:
