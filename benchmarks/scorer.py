@@ -68,10 +68,9 @@ def fitted(states: Sequence[State], recipe: Recipe = DEFAULT) -> RiskModel:
     labels = (recency * chance > np.median(recency)).astype(np.int8)
     names = np.array([f"c{number}" for number in range(len(rows))])
     found = fit(Samples(names, np.zeros(len(rows), dtype=np.int64), matrix, labels), None, recipe)
-    spread = {
-        name.removesuffix("_days"): [float(row[name] or 0.0) for row in rows]
-        for name in ("recency_days", "frequency", "monetary")
-    }
+    recency_days, frequency, monetary = (
+        [float(row[name] or 0.0) for row in rows] for name in ("recency_days", "frequency", "monetary")
+    )
     about = About(
         feature_names=MODEL_FEATURES,
         fold_version=STATE_VERSION,
@@ -82,7 +81,7 @@ def fitted(states: Sequence[State], recipe: Recipe = DEFAULT) -> RiskModel:
         data_sha256="",
         libraries={},
         metrics={},
-        rfm=cut_points(**spread, version="bench"),
+        rfm=cut_points(recency_days, frequency, monetary, version="bench"),
         population=Population(len(rows), 365.0),
     )
     return RiskModel(found.pipeline, about, found.learned.trees)
